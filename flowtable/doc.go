@@ -1,0 +1,61 @@
+// Package flowtable holds what a worker knows about traffic: flows, found by
+// either of their two tuples, their protocol state, their timers, and the
+// expectations that helpers announce. It is not a NAT (it stores the reply
+// tuple that NAT chose) and it never changes a packet.
+//
+// # Overview
+//
+//	Tuple           which flow a packet belongs to, seen from one direction
+//	Table           records + index + timer wheel of one worker
+//	Tracker         state machines: may a packet start a flow, what does it do to one
+//	Expectations    announced flows, shared by all workers
+//	Snapshot, Event what other threads see of a flow
+//
+// # Life cycle of a flow
+//
+//	Lookup = 0 -> Tracker.Start -> (NAT chooses the reply tuple) -> Insert
+//	  -> SetState, AddStatus(StatusConfirmed), Refresh     the flow is live
+//	  -> Lookup, Tracker.Advance ...                       once per packet
+//	  -> NextExpired | EvictCandidate | OutcomeDestroy     the flow ends
+//	  -> events, NAT release -> Remove
+//
+// A table never removes a flow by itself: its owner does, so that events and
+// NAT mappings cannot be forgotten. A flow past its deadline that the wheel
+// has not yielded yet is invisible to Lookup and Read; its keys stay taken
+// until Remove, which Insert reports as InsertExpired.
+//
+// # Ownership
+//
+// A Table belongs to one worker (one thread). Only Read, HighWater, Len, Cap
+// and MemoryBytes may be called by others. Expectations are safe everywhere.
+//
+// # Memory layout
+//
+// Everything lives in anonymous mappings without Go pointers and is named by
+// uint32 indices; index 0 is never handed out and means none.
+//
+//	index    buckets of one 64-byte line, 12 keys each, load <= 0.80
+//	records  one 64-byte line per flow
+//	addrs6   one 64-byte line per flow, touched by IPv6 flows only
+//	exts     128 bytes for flows with a helper, a master or sequence adjustment
+//
+// An IPv4 flow costs 64 + 2*64/(12*0.80) = 77.4 bytes. A hit touches one
+// bucket line and one record line, a miss one bucket line (two where keys of
+// the bucket have overflowed to their alternative bucket).
+//
+// TCP window tracking is not here yet. Its state (last end, maximum end,
+// maximum window and acknowledgement, scale and flags per direction, the last
+// segment) belongs in a parallel array of 48-byte records named by the flow
+// index, like addrs6: touched by TCP flows only, owned by the worker. Until
+// then a segment is judged by the state table alone; a RST is accepted as the
+// table says, and a SYN/ACK that answers an ignored SYN does not
+// re-synchronise the flow.
+//
+// # What can be stale
+//
+// A Ref or an index is valid until Remove; Gen tells a reused record apart.
+// A Snapshot is consistent in itself (tuples, state and time-out belong to one
+// flow), but the flow may have moved on.
+//
+// Imports packet only.
+package flowtable

@@ -1,0 +1,79 @@
+package flowtable
+
+// EventKind tells what happened to a flow or an expectation.
+type EventKind uint8
+
+// Kinds of events.
+const (
+	EventNew EventKind = iota + 1
+	EventUpdate
+	EventDestroy
+)
+
+// String returns the tag that conntrack -E prints between brackets.
+func (k EventKind) String() string {
+	switch k {
+	case EventNew:
+		return "NEW"
+	case EventUpdate:
+		return "UPDATE"
+	case EventDestroy:
+		return "DESTROY"
+	}
+	return "UNKNOWN"
+}
+
+// EndReason tells why a flow ended: what a DESTROY event shows depends on it.
+type EndReason uint8
+
+// Reasons for the end of a flow.
+const (
+	// EndExpired: its time was over; no time is printed.
+	EndExpired EndReason = iota
+	// EndDeleted: a command deleted it; the time left is printed, and who.
+	EndDeleted
+	// EndImmediate: a packet killed it; the time left is printed.
+	EndImmediate
+	// EndEvicted: it made room in a full table; the time left is printed.
+	EndEvicted
+)
+
+// Event is one line of conntrack -E. No pointers: events are copied by value.
+type Event struct {
+	// Kind is what happened.
+	Kind EventKind
+	// Expect: Expectation is valid, not Flow.
+	Expect bool
+	// Deleted: a command did it, the line ends with [USERSPACE].
+	Deleted bool
+	// Immediate: a packet did it (RST before a reply), or an eviction.
+	Immediate bool
+	// Left is the time to print, in seconds; 0 = print none.
+	Left uint32
+	// Time is when it happened, unix nanoseconds.
+	Time int64
+	// Flow is the flow after the change. Valid iff not Expect.
+	Flow Snapshot
+	// Expectation is valid iff Expect.
+	Expectation Expectation
+}
+
+// FlowEvent fills e for a flow that began or changed. It prints the full
+// time-out, as the kernel does because it just set it. Owner: worker.
+func (t *Table) FlowEvent(e *Event, kind EventKind, idx uint32, now Tick, wall int64) {
+	e.Kind, e.Expect, e.Deleted, e.Immediate, e.Time = kind, false, false, false, wall
+	t.Snapshot(idx, now, &e.Flow)
+	e.Left = e.Flow.FullTimeout.Seconds()
+}
+
+// EndEvent fills e for a flow that ends, before Remove. Owner: worker.
+func (t *Table) EndEvent(e *Event, why EndReason, idx uint32, now Tick, wall int64) {
+	e.Kind, e.Expect, e.Time = EventDestroy, false, wall
+	e.Deleted = why == EndDeleted
+	e.Immediate = why == EndImmediate || why == EndEvicted
+	t.Snapshot(idx, now, &e.Flow)
+	e.Left = 0
+	if why != EndExpired {
+		e.Left = e.Flow.Timeout
+	}
+}

@@ -1,0 +1,56 @@
+package flowtable
+
+import "github.com/xdpct/xdpct/packet"
+
+// evictBuckets bounds the search of EvictCandidate, as in the kernel
+// (net/netfilter/nf_conntrack_core.c, NF_CT_EVICTION_RANGE).
+const evictBuckets = 8
+
+// EvictCandidate returns a flow that may make room in a full table: one whose
+// time is over, else one that is not assured, else, if closing is set, a TCP
+// flow that is already closing. It looks at the flows in eight buckets from
+// that of near, the hash of the new flow; 0 if there is none among them. A
+// live assured flow is never returned, nor a dying one.
+//
+// The caller takes the flow down as one that NextExpired returned. References
+// to it that the current burst holds are stale then: compare Gen.
+func (t *Table) EvictCandidate(now Tick, near uint64, closing bool) uint32 {
+	var second, third uint32
+	b := t.bucketOf(near)
+	for range evictBuckets {
+		bk := &t.buckets[b]
+		t.prefetchResidents(bk)
+		for _, r := range bk.refs {
+			idx := r >> 1
+			if idx == 0 {
+				continue
+			}
+			f := &t.flows[idx]
+			switch s := f.Status(); {
+			case s&StatusDying != 0:
+			case f.Expired(now):
+				return idx
+			case s&StatusAssured == 0:
+				second = idx
+			case closing && f.Proto() == packet.ProtoTCP && TCPState(f.State()).Closing():
+				third = idx
+			}
+		}
+		if second != 0 {
+			return second
+		}
+		if b++; uint64(b) == t.nbuckets {
+			b = 0
+		}
+	}
+	return third
+}
+
+// prefetchResidents asks for all records that a bucket refers to.
+func (t *Table) prefetchResidents(bk *bucket) {
+	var refs [Burst]Ref
+	for i, r := range bk.refs {
+		refs[i] = Ref(r)
+	}
+	t.PrefetchFlows(&refs, bucketSlots)
+}

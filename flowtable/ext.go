@@ -1,0 +1,82 @@
+package flowtable
+
+// FlowID names a flow across tables: an index alone is reused.
+type FlowID struct {
+	// Index of the record in the table of the worker; 0 = none.
+	Index uint32
+	// Gen is Table.Gen when the id was taken.
+	Gen uint32
+	// Worker is the number of the worker that owns the table.
+	Worker uint8
+}
+
+// SeqAdj is how the sequence numbers of one direction are adjusted (kernel:
+// struct nf_ct_seqadj): those after CorrectionPos by OffsetAfter, else by
+// OffsetBefore. Host order.
+type SeqAdj struct {
+	// CorrectionPos is the sequence number of the last change of length.
+	CorrectionPos uint32
+	// OffsetBefore and OffsetAfter are in bytes.
+	OffsetBefore, OffsetAfter int32
+}
+
+// extSize is the size of an extension record in bytes.
+const extSize = 128
+
+// Ext is what few flows need: off-heap, no pointers, 128 bytes. Owner: worker;
+// other threads see Helper and Master through Table.Read.
+type Ext struct {
+	// Helper is the number of the helper that sees the payload; 0 = none.
+	Helper uint8
+	_      [3]uint8
+	// Master is the flow whose helper announced this one; Index 0 = none.
+	Master FlowID
+	// SeqAdj is indexed by Dir. Valid iff StatusSeqAdjust.
+	SeqAdj [2]SeqAdj
+	// Expect is the ID of the pending expectation of this flow; 0 = none.
+	Expect uint32
+	// Data belongs to the helper.
+	Data [12]uint32
+	// next links free records.
+	next uint32
+	_    [32]uint8
+}
+
+// extCount returns the number of extension records for a table.
+func extCount(maxFlows int) int { return min(max(maxFlows/8, 1024), MaxCapacity) }
+
+// Ext returns the extension record of a flow, nil if it has none.
+func (t *Table) Ext(idx uint32) *Ext {
+	e := t.flows[idx].Ext
+	if e == 0 {
+		return nil
+	}
+	return &t.exts[e]
+}
+
+// AddExt gives a flow a zeroed extension record and returns it, or the one it
+// has; nil if all are in use (one per eight flows, at least 1024).
+func (t *Table) AddExt(idx uint32) *Ext {
+	if e := t.Ext(idx); e != nil {
+		return e
+	}
+	e := t.freeExt
+	switch {
+	case e != 0:
+		t.freeExt = t.exts[e].next
+	case int(t.extsUsed)+1 < len(t.exts):
+		t.extsUsed++
+		e = t.extsUsed
+	default:
+		return nil
+	}
+	t.exts[e] = Ext{}
+	publish32(&t.flows[idx].Ext, e)
+	return &t.exts[e]
+}
+
+// releaseExt puts an extension record on the free list.
+func (t *Table) releaseExt(e uint32) {
+	t.exts[e].next = t.freeExt
+	t.freeExt = e
+}

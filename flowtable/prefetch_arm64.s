@@ -1,0 +1,44 @@
+//go:build !purego
+
+#include "textflag.h"
+
+// func prefetchBuckets(buckets *bucket, n uint64, hashes *[Burst]uint64, count int)
+TEXT ·prefetchBuckets(SB), NOSPLIT, $0-32
+	MOVD buckets+0(FP), R0
+	MOVD n+8(FP), R1
+	MOVD hashes+16(FP), R2
+	MOVD count+24(FP), R3
+	CMP  $0, R3
+	BLE  done
+
+loop:
+	MOVD.P 8(R2), R4
+	LSR  $32, R4, R4
+	MUL  R1, R4, R4
+	LSR  $32, R4, R4
+	ADD  R4<<6, R0, R5
+	PRFM (R5), PLDL1KEEP
+	SUBS $1, R3, R3
+	BNE  loop
+
+done:
+	RET
+
+// func prefetchFlows(flows *Flow, refs *[Burst]Ref, count int)
+TEXT ·prefetchFlows(SB), NOSPLIT, $0-24
+	MOVD flows+0(FP), R0
+	MOVD refs+8(FP), R2
+	MOVD count+16(FP), R3
+	CMP  $0, R3
+	BLE  done
+
+loop:
+	MOVWU.P 4(R2), R4
+	LSR  $1, R4, R4
+	ADD  R4<<6, R0, R5
+	PRFM (R5), PLDL1KEEP
+	SUBS $1, R3, R3
+	BNE  loop
+
+done:
+	RET

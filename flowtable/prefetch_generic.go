@@ -1,0 +1,10 @@
+//go:build (!amd64 && !arm64) || purego
+
+package flowtable
+
+// Go has no exported prefetch: elsewhere the loads of the lookup overlap as
+// far as the processor reorders them.
+
+func prefetchBuckets(*bucket, uint64, *[Burst]uint64, int) {}
+
+func prefetchFlows(*Flow, *[Burst]Ref, int) {}
