@@ -1,0 +1,123 @@
+package nat
+
+import (
+	"sync/atomic"
+
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/packet"
+)
+
+// Bind makes the flow hold what its translation uses: its mapping and its
+// external ports. It reads the tuples only, so it may be called as soon as
+// the flow is inserted. It returns false, and holds nothing, if there is no
+// room for the mapping, which cannot happen right after a choice.
+//
+// Hot: once per new flow. 0 allocs.
+func (n *Translator) Bind(t *flowtable.Table, idx uint32) bool {
+	var orig, reply flowtable.Tuple
+	t.Tuple(idx, flowtable.DirOriginal, &orig)
+	t.Tuple(idx, flowtable.DirReply, &reply)
+	if in, ext, ok := sourceSides(&orig, &reply); ok {
+		fresh, fits := n.m.ref(&in, &ext)
+		if !fits {
+			return false
+		}
+		if fresh {
+			n.countPort(&ext, 1)
+		}
+		n.mapped.Store(uint64(n.m.used))
+		n.use.add(&ext)
+	}
+	if isDNAT(&orig, &reply) {
+		n.use.add(&side{orig.Dst, orig.DstPort, orig.Proto, orig.Family})
+	}
+	return true
+}
+
+// Release gives back what Bind took. Call it once, before the flow is
+// removed from t.
+func (n *Translator) Release(t *flowtable.Table, idx uint32) {
+	var orig, reply flowtable.Tuple
+	t.Tuple(idx, flowtable.DirOriginal, &orig)
+	t.Tuple(idx, flowtable.DirReply, &reply)
+	if in, ext, ok := sourceSides(&orig, &reply); ok {
+		if n.m.unref(&in, &ext) {
+			n.countPort(&ext, ^uint32(0))
+		}
+		n.mapped.Store(uint64(n.m.used))
+		n.use.sub(&ext)
+	}
+	if isDNAT(&orig, &reply) {
+		n.use.sub(&side{orig.Dst, orig.DstPort, orig.Proto, orig.Family})
+	}
+}
+
+// sourceSides returns both sides of a flow's source translation; ok is false
+// if the source is not translated.
+func sourceSides(orig, reply *flowtable.Tuple) (in, ext side, ok bool) {
+	in = side{orig.Src, orig.SrcPort, orig.Proto, orig.Family}
+	ext = side{reply.Dst, externalPort(reply), orig.Proto, orig.Family}
+	return in, ext, in != ext
+}
+
+// countPort changes the number of used ports of a pool address by delta.
+func (n *Translator) countPort(ext *side, delta uint32) {
+	k := portSlot(ext.proto)
+	p := n.poolOf(ext.family, ext.addr)
+	if k < 0 || p == nil {
+		return
+	}
+	c := &n.usedPorts[3*(p.index+int(ext.addr.Lo-p.first.Lo))+k]
+	atomic.StoreUint32(c, *c+delta)
+}
+
+// maxExpectTries bounds the ports that ExpectedPort offers for one
+// expectation (nf_nat_ftp, net/netfilter/nf_nat_ftp.c).
+const maxExpectTries = 128
+
+// ExpectedPort offers an external TCP port of addr under which an announced
+// port can be reached; a helper asks with try = 0, 1, 2, ... until it could
+// register the expectation or ok is false. Try 0 is the announced port
+// itself. All have the owner of the announced port, so that both directions
+// of the expected flow are steered to one worker, and lie in the explicit
+// range of the address's pool if it has one.
+//
+// A port that is used by a mapping of this worker or by a DNAT rule is not
+// offered; mappings of other workers are not seen, but they cannot be
+// reached by the expected peer unless they talk to that very peer and port.
+func (n *Translator) ExpectedPort(f packet.Family, addr packet.Addr, announced uint16, try int) (port uint16, ok bool) {
+	first, last := uint16(1024), uint16(65535)
+	p := n.poolOf(f, addr)
+	if p != nil && p.firstPort != 0 {
+		first, last = p.firstPort, p.lastPort
+	}
+	s := ownedPorts(first, last, PortOwner(announced, n.workers), n.workers)
+	if !s.any() {
+		return 0, false
+	}
+	for ; try < maxExpectTries; try++ {
+		port = announced
+		if try > 0 {
+			port = s.port(s.from + n.below(s.size()))
+		}
+		ext := side{addr, port, packet.ProtoTCP, f}
+		if port < first || port > last || n.m.externalUsed(&ext) ||
+			n.dnat.find(n.dnat.byFrom, n.dnat.from, &ext) >= 0 {
+			continue
+		}
+		return port, true
+	}
+	return 0, false
+}
+
+// ReserveExpected counts the port that expectation e waits on as used, so
+// that the first packet of the expected flow reaches the gateway.
+func (n *Translator) ReserveExpected(e *flowtable.Expectation) {
+	n.use.add(&side{e.Tuple.Dst, e.Tuple.DstPort, e.Tuple.Proto, e.Tuple.Family})
+}
+
+// ReleaseExpected takes ReserveExpected back: call it when e was removed or
+// expired, or when it was consumed and the expected flow is bound.
+func (n *Translator) ReleaseExpected(e *flowtable.Expectation) {
+	n.use.sub(&side{e.Tuple.Dst, e.Tuple.DstPort, e.Tuple.Proto, e.Tuple.Family})
+}

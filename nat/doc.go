@@ -1,0 +1,49 @@
+// Package nat decides how a flow is translated and applies that decision to
+// packets: rules, source port choice, mappings, header rewrite, ICMP errors,
+// text replacement and TCP sequence adjustment.
+//
+// It is not a packet path: it reads no socket, owns no thread and forwards
+// nothing. A worker of dataplane asks it three questions, each once in the
+// life of a flow, and then calls Rewrite for every packet:
+//
+//	track      c := n.Choose(...)        the reply tuple of a new flow
+//	           idx := t.Insert(orig, &c.Reply, now)
+//	           n.Bind(t, idx)            the flow holds its mapping
+//	translate  Rewrite(frame, h, &from, &to)
+//	expire     n.Release(t, idx)         then t.Remove(idx)
+//
+// # Choosing
+//
+// Choose follows get_unique_tuple (net/netfilter/nf_nat_core.c, v6.12): a
+// source that already fits the range and whose reply tuple is free stays as it
+// is; else a mapping that the same internal address and port holds is used
+// again if it is free for this destination; else the address is taken from
+// the pool by a hash of the internal address alone (RFC 4787 REQ-2, paired),
+// the port is kept if it is free, and if not another port of the same class
+// is searched from a random start in at most 240 tries. "Free" always means
+// that no flow has the reply tuple: one external port serves many
+// destinations.
+//
+// # Who owns a port
+//
+// External ports are split between workers in blocks of 64 (PortOwner). A
+// Translator hands out only ports of its own worker, so a reply, steered by
+// its destination port, arrives where the flow lives. The reply tuples of a
+// port are therefore all in one table and no lock is needed.
+//
+// # Mappings
+//
+// A Mapping is (protocol, internal address and port) <-> (external address
+// and port), shared and counted by all flows that use it. Records are 28
+// bytes, allocated once; two hash chains find them by either side.
+//
+// # Limits
+//
+// SCTP, GRE and other protocols are translated by address only: their ports
+// or keys never change, and a clash is refused and counted. The CRC32c of
+// SCTP does not cover addresses (RFC 9260 section 6.8), so it stays right.
+// Entries in TIME_WAIT are not evicted to win a port. Hairpin translation is
+// not part of Choose.
+//
+// Imports: packet, flowtable.
+package nat

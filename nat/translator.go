@@ -1,0 +1,209 @@
+package nat
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"sync/atomic"
+
+	"github.com/dgryski/go-metro"
+
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/packet"
+)
+
+// Translator chooses translations for the flows of one worker and counts what
+// they use. Owner: worker; only Stats, AddrUses and MemoryBytes may be called
+// from elsewhere.
+type Translator struct {
+	pools      []pool
+	dnat       *dnatTable
+	masquerade bool
+	worker     int
+	workers    int
+	rng        rand.PCG
+	m          *mappings
+	use        *PortUse // nil = nothing is counted
+	// usedPorts counts distinct external ports in use: 3 protocol slots for
+	// each pool address, in the order of the pools. Written by the worker.
+	usedPorts []uint32
+	mapped    atomic.Uint64              // mappings in use
+	refused   [reasonCount]atomic.Uint64 // flows refused, by reason
+}
+
+// pool is a Pool in the form of the hot path.
+type pool struct {
+	first     packet.Addr
+	count     uint64 // addresses
+	family    packet.Family
+	firstPort uint16 // 0 = no explicit range
+	lastPort  uint16
+	offset    uint64 // of its first address among the pools of its family
+	index     int    // of its first address among all pools
+}
+
+// contains tells whether addr, of the pool's family, is one of its addresses.
+func (p *pool) contains(addr packet.Addr) bool {
+	return addr.Hi == p.first.Hi && addr.Lo-p.first.Lo < p.count
+}
+
+// NewTranslator makes the translator of worker (0 to cfg.Workers-1). cfg must
+// be valid. seed feeds the random starts of port searches; maxMappings is the
+// number of mappings, normally the flows of the worker's table: then a flow
+// is never refused for want of a mapping. use may be nil.
+func NewTranslator(cfg *Config, worker int, seed uint64, maxMappings int, use *PortUse) *Translator {
+	n := &Translator{
+		dnat:       newDNATTable(cfg.DNAT),
+		masquerade: cfg.Masquerade,
+		worker:     worker,
+		workers:    cfg.Workers,
+		use:        use,
+	}
+	n.rng.Seed(seed, seed^0x9e3779b97f4a7c15)
+	wide := cfg.Masquerade
+	var offset [2]uint64
+	index := 0
+	for _, p := range cfg.SNAT {
+		q := pool{
+			first: packet.AddrOf(p.First), count: uint64(p.Count()), family: packet.FamilyOf(p.First),
+			firstPort: p.FirstPort, lastPort: p.LastPort, index: index,
+		}
+		k := 0
+		if q.family == packet.IPv6 {
+			k, wide = 1, true
+		}
+		q.offset = offset[k]
+		offset[k] += q.count
+		index += int(q.count)
+		n.pools = append(n.pools, q)
+	}
+	for _, r := range cfg.DNAT {
+		// The answers to expected flows of a DNATed IPv6 master may be mapped.
+		wide = wide || r.Addr.Is6()
+	}
+	n.usedPorts = make([]uint32, 3*index)
+	n.m = newMappings(maxMappings, wide, n.rng.Uint64())
+	return n
+}
+
+// Worker returns the number of the worker that owns n.
+func (n *Translator) Worker() int { return n.worker }
+
+// Workers returns the number of workers that share the ports.
+func (n *Translator) Workers() int { return n.workers }
+
+// MemoryBytes returns the memory reserved for mappings.
+func (n *Translator) MemoryBytes() uint64 { return n.m.memoryBytes() }
+
+// poolSize returns the number of pool addresses of a family.
+func (n *Translator) poolSize(f packet.Family) (total uint64) {
+	for i := range n.pools {
+		if n.pools[i].family == f {
+			total += n.pools[i].count
+		}
+	}
+	return total
+}
+
+// poolOf returns the pool that holds addr, or nil.
+func (n *Translator) poolOf(f packet.Family, addr packet.Addr) *pool {
+	for i := range n.pools {
+		if p := &n.pools[i]; p.family == f && p.contains(addr) {
+			return p
+		}
+	}
+	return nil
+}
+
+// pairedAddr returns the pool address of an internal host. It depends on the
+// host alone, so all flows of a host leave with one address (RFC 4787 REQ-2),
+// on every worker and after a restart.
+func (n *Translator) pairedAddr(f packet.Family, host packet.Addr, total uint64) (packet.Addr, *pool) {
+	var b [16]byte
+	binary.LittleEndian.PutUint64(b[:], host.Lo)
+	binary.LittleEndian.PutUint64(b[8:], host.Hi)
+	k := metro.Hash64(b[:], 0) % total
+	for i := range n.pools {
+		p := &n.pools[i]
+		if p.family == f && k-p.offset < p.count {
+			return packet.Addr{Hi: p.first.Hi, Lo: p.first.Lo + k - p.offset}, p
+		}
+	}
+	return packet.Addr{}, nil
+}
+
+// MatchDNAT returns where a rule sends a packet with tuple tu that comes from
+// the external side.
+func (n *Translator) MatchDNAT(tu *flowtable.Tuple) (addr packet.Addr, port uint16, ok bool) {
+	s := side{tu.Dst, tu.DstPort, tu.Proto, tu.Family}
+	r := n.dnat.find(n.dnat.byFrom, n.dnat.from, &s)
+	if r < 0 {
+		return packet.Addr{}, 0, false
+	}
+	return n.dnat.to[r].addr, n.dnat.to[r].port, true
+}
+
+// MatchDNATReply returns the external side of the rule whose target is the
+// source of tu, a packet from the internal side. Steering uses it: the answer
+// belongs to the owner of the external port, not of the target's port.
+func (n *Translator) MatchDNATReply(tu *flowtable.Tuple) (addr packet.Addr, port uint16, ok bool) {
+	s := side{tu.Src, tu.SrcPort, tu.Proto, tu.Family}
+	r := n.dnat.find(n.dnat.byTo, n.dnat.to, &s)
+	if r < 0 {
+		return packet.Addr{}, 0, false
+	}
+	return n.dnat.from[r].addr, n.dnat.from[r].port, true
+}
+
+// Stats are the figures of one translator.
+type Stats struct {
+	Mappings    uint64 // mappings in use
+	MaxMappings uint64 // mappings that fit
+	Exhausted   uint64 // flows refused: no free port found
+	Clashes     uint64 // flows refused: reply tuple taken, no port to change
+	NoAddress   uint64 // flows refused: no address to masquerade with
+	Full        uint64 // flows refused: no room for a mapping
+	NoMaster    uint64 // expected flows refused: master gone
+}
+
+// Stats returns the figures; safe from any goroutine.
+func (n *Translator) Stats() Stats {
+	return Stats{
+		Mappings:    n.mapped.Load(),
+		MaxMappings: uint64(len(n.m.rec) - 1),
+		Exhausted:   n.refused[ReasonPortsExhausted].Load(),
+		Clashes:     n.refused[ReasonClash].Load(),
+		NoAddress:   n.refused[ReasonNoAddress].Load(),
+		Full:        n.refused[ReasonMappingsFull].Load(),
+		NoMaster:    n.refused[ReasonNoMaster].Load(),
+	}
+}
+
+// AddrUse tells how many distinct external ports of a pool address are in
+// use by the flows of one worker. A port that serves several destinations or
+// hosts counts once.
+type AddrUse struct {
+	Family         packet.Family
+	Addr           packet.Addr
+	TCP, UDP, ICMP uint32
+}
+
+// AddrUses calls yield for each pool address until it returns false; safe
+// from any goroutine. The sum over all workers is the use of the address.
+func (n *Translator) AddrUses(yield func(AddrUse) bool) {
+	for i := range n.pools {
+		p := &n.pools[i]
+		for k := range p.count {
+			c := n.usedPorts[3*(p.index+int(k)):]
+			u := AddrUse{
+				Family: p.family,
+				Addr:   packet.Addr{Hi: p.first.Hi, Lo: p.first.Lo + k},
+				TCP:    atomic.LoadUint32(&c[0]),
+				UDP:    atomic.LoadUint32(&c[1]),
+				ICMP:   atomic.LoadUint32(&c[2]),
+			}
+			if !yield(u) {
+				return
+			}
+		}
+	}
+}
