@@ -1,0 +1,83 @@
+package control
+
+import (
+	"context"
+	"time"
+
+	"github.com/xdpct/xdpct/flowtable"
+)
+
+// Backend is the gateway as the control socket sees it. All methods are called
+// from several goroutines at once, none of them a worker.
+type Backend interface {
+	// Tables returns the flow table of each worker, in the order of the
+	// workers. They are read while their workers change them.
+	Tables() []*flowtable.Table
+	// Now returns the current time of the flow tables.
+	Now() flowtable.Tick
+	// Expectations returns the table that all workers share.
+	Expectations() *flowtable.Expectations
+	// HelperName returns the name of a helper as the kernel calls it ("ftp"),
+	// and "" for 0 and unknown ids.
+	HelperName(id uint8) string
+	// Stats returns the counters at this moment.
+	Stats() Stats
+	// Ports returns the attached network interfaces.
+	Ports() []Port
+	// Subscribe starts an event stream with room for size events.
+	Subscribe(size int) Subscription
+	// Delete removes the flows that match and returns how many. match may be
+	// called from any goroutine, for several flows at the same time.
+	Delete(ctx context.Context, match func(*flowtable.Snapshot) bool) (int, error)
+	// Flush removes all flows and returns how many.
+	Flush(ctx context.Context) (int, error)
+	// Version returns the version of the running gateway ("v0.1.0").
+	Version() string
+}
+
+// Subscription is one reader's view of the event stream.
+type Subscription interface {
+	// Read waits for events and moves up to len(events) of them there. lost is
+	// the number of events that this reader has missed since the last call
+	// because it was too slow; they belong before the events returned. It
+	// returns ctx's error when ctx ends.
+	Read(ctx context.Context, events []flowtable.Event) (n int, lost uint64, err error)
+	// Close ends the subscription. It may be called once.
+	Close()
+}
+
+// Counter is a number that only grows while the gateway runs.
+type Counter struct {
+	Name  string `json:"name"`           // e.g. "drop_no_route": see docs/counters.md
+	Help  string `json:"help,omitempty"` // one line for people
+	Value uint64 `json:"value"`          // packets, unless Name says otherwise
+}
+
+// WorkerStats are the counters of one worker.
+type WorkerStats struct {
+	CPU      int       `json:"cpu"`      // the CPU that it is pinned to
+	Counters []Counter `json:"counters"` // same names and order for each worker
+}
+
+// Stats are the counters of the whole gateway.
+type Stats struct {
+	Started time.Time     `json:"started"` // when packets were first forwarded
+	Workers []WorkerStats `json:"workers"`
+	Totals  []Counter     `json:"totals"` // sums over workers, then what has no worker
+}
+
+// Port is one attached network interface.
+type Port struct {
+	Name       string    `json:"name"`
+	Role       string    `json:"role"`        // "internal" or "external"
+	Driver     string    `json:"driver"`      // as ethtool -i shows it
+	AttachMode string    `json:"attach_mode"` // "native" or "generic"
+	Copy       string    `json:"copy"`        // "zero-copy" or "copy"
+	Queues     int       `json:"queues"`      // queues with a socket
+	MTU        int       `json:"mtu"`         // bytes, as the link has it
+	LinkUp     bool      `json:"link_up"`
+	RXPackets  uint64    `json:"rx_packets"`
+	TXPackets  uint64    `json:"tx_packets"`
+	Drops      uint64    `json:"drops"` // packets lost between the NIC and the workers, both directions
+	Counters   []Counter `json:"counters,omitempty"`
+}

@@ -1,0 +1,96 @@
+package control
+
+import (
+	"strconv"
+
+	"github.com/xdpct/xdpct/flowtable"
+)
+
+// expectation appends one line for a listed expectation.
+func (p *printer) expectation(b []byte, e *flowtable.Expectation) []byte {
+	left := p.secondsUntil(e.Deadline)
+	switch p.format.Encoding {
+	case EncodingJSON:
+		return p.expectationJSON(b, e)
+	case EncodingProc:
+		return p.expectationProc(b, e, left)
+	}
+	return p.expectationText(b, e, left)
+}
+
+// expectationEvent appends one line for an expectation event, as conntrack
+// -E expect prints it.
+func (p *printer) expectationEvent(b []byte, e *flowtable.Event) []byte {
+	if p.format.Encoding == EncodingJSON {
+		return p.expectationEventJSON(b, e)
+	}
+	b = p.appendStamp(b, e.Time)
+	b = append(b, eventTag(e.Kind)...)
+	return p.expectationText(b, &e.Expectation, uint64(e.Left))
+}
+
+// expectationText appends the line of conntrack -L expect.
+func (p *printer) expectationText(b []byte, e *flowtable.Expectation, left uint64) []byte {
+	b = appendSeconds(b, left)
+	if p.format.Extended {
+		b = append(b, "l3proto = "...)
+		b = appendSeconds(b, uint64(e.Tuple.Family))
+	}
+	b = append(b, "proto="...)
+	b = appendSeconds(b, uint64(e.Tuple.Proto))
+	b = appendTuple(b, &e.Tuple)
+	mask := "255.255.255.255"
+	if uint8(e.Tuple.Family) == familyIPv6 {
+		mask = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+	}
+	b = append(b, " mask-src="...)
+	b = append(b, mask...)
+	b = append(b, " mask-dst="...)
+	b = append(b, mask...)
+	b = appendField(b, " sport=", portMask(e.Tuple.SrcPort))
+	b = appendField(b, " dport=", portMask(e.Tuple.DstPort))
+	m := &e.MasterOrig
+	b = append(b, " master-src="...)
+	b = m.Src.Netip(m.Family).AppendTo(b)
+	b = append(b, " master-dst="...)
+	b = m.Dst.Netip(m.Family).AppendTo(b)
+	b = appendKeys(b, m)
+	b = append(b, " class=0 helper="...)
+	b = append(b, p.helper(e.Helper)...)
+	if p.format.ID {
+		b = append(b, " id="...)
+		b = strconv.AppendUint(b, uint64(e.ID), 10)
+	}
+	return append(b, '\n')
+}
+
+// expectationProc appends the line of /proc/net/nf_conntrack_expect
+// (net/netfilter/nf_conntrack_expect.c, exp_seq_show).
+func (p *printer) expectationProc(b []byte, e *flowtable.Expectation, left uint64) []byte {
+	b = appendSeconds(b, left)
+	b = append(b, "l3proto = "...)
+	b = appendSeconds(b, uint64(e.Tuple.Family))
+	b = append(b, "proto="...)
+	b = appendSeconds(b, uint64(e.Tuple.Proto))
+	b = appendTupleProc(b, &e.Tuple)
+	b = append(b, ' ')
+	b = append(b, p.helper(e.Helper)...)
+	return append(b, '\n')
+}
+
+// portMask returns the mask of an expected port: 0 matches any.
+func portMask(port uint16) uint16 {
+	if port == 0 {
+		return 0
+	}
+	return 0xffff
+}
+
+// secondsUntil returns the whole seconds left to a deadline, 0 when it passed.
+func (p *printer) secondsUntil(deadline flowtable.Tick) uint64 {
+	left := int32(deadline - p.now)
+	if left <= 0 {
+		return 0
+	}
+	return uint64(left) / flowtable.TicksPerSecond
+}

@@ -1,0 +1,271 @@
+package control
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/xdpct/xdpct/flowtable"
+)
+
+// Filter selects flows with the words of conntrack(8). All conditions that are
+// set must hold. The zero value matches every flow. A Filter is immutable and
+// may be used from several goroutines.
+type Filter struct {
+	family   uint8 // 0 = both
+	proto    uint8 // valid iff hasProto
+	hasProto bool
+
+	addrs  [4]netip.Prefix // original src, original dst, reply src, reply dst; zero = any
+	ports  [2]portRange    // original source and destination port; zero = any
+	state  flowtable.TCPState
+	states bool // state is set
+
+	all  flowtable.Status // status bits that must be set
+	none flowtable.Status // status bits that must be clear
+	any  flowtable.Status // one of these bits must be set; 0 = no condition
+}
+
+// portRange is a closed range of transport ports, host order. Last 0 = any.
+type portRange struct{ first, last uint16 }
+
+// filterKeys names the conditions, in the order in which they are documented.
+// Immutable.
+var filterKeys = []string{
+	"family", "proto", "src", "dst", "reply-src", "reply-dst", "sport", "dport",
+	"state", "status", "src-nat", "dst-nat", "any-nat",
+}
+
+// FilterKeys returns the names of all conditions: the keys of the URL query,
+// which are also the long flags of the commands.
+func FilterKeys() []string { return slices.Clone(filterKeys) }
+
+// ParseFilter reads a filter from a URL query. Keys that are no condition are
+// left alone; a condition that cannot be read is an error that names it.
+func ParseFilter(q url.Values) (*Filter, error) {
+	f := new(Filter)
+	for _, key := range filterKeys {
+		if !q.Has(key) {
+			continue
+		}
+		if err := f.set(key, q.Get(key)); err != nil {
+			return nil, fmt.Errorf("filter %s: %w", key, err)
+		}
+	}
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// HasFilter reports whether the query holds a condition.
+func HasFilter(q url.Values) bool {
+	return slices.ContainsFunc(filterKeys, q.Has)
+}
+
+// set adds the condition key.
+func (f *Filter) set(key, value string) (err error) {
+	switch key {
+	case "family":
+		f.family, err = parseFamily(value)
+	case "proto":
+		f.proto, err = parseProto(value)
+		f.hasProto = true
+	case "src":
+		f.addrs[0], err = parsePrefix(value)
+	case "dst":
+		f.addrs[1], err = parsePrefix(value)
+	case "reply-src":
+		f.addrs[2], err = parsePrefix(value)
+	case "reply-dst":
+		f.addrs[3], err = parsePrefix(value)
+	case "sport":
+		f.ports[0], err = parsePorts(value)
+	case "dport":
+		f.ports[1], err = parsePorts(value)
+	case "state":
+		f.state, err = parseTCPState(value)
+		f.states = true
+	case "status":
+		err = f.setStatus(value)
+	case "src-nat":
+		err = f.setNAT(flowtable.StatusSNAT, 3, value)
+	case "dst-nat":
+		err = f.setNAT(flowtable.StatusDNAT, 2, value)
+	case "any-nat":
+		f.any |= flowtable.StatusSNAT | flowtable.StatusDNAT
+		if value != "" {
+			err = fmt.Errorf("%q: takes no value", value)
+		}
+	}
+	return err
+}
+
+// setNAT asks for a kind of translation, optionally to an address: the one at
+// place i of addrs, since the reply tuple holds the translated address.
+func (f *Filter) setNAT(bit flowtable.Status, i int, value string) error {
+	f.all |= bit
+	if value == "" {
+		return nil
+	}
+	p, err := parsePrefix(value)
+	if err != nil {
+		return err
+	}
+	if f.addrs[i].IsValid() && f.addrs[i] != p {
+		return fmt.Errorf("%q contradicts the reply address %s: give one of them", value, f.addrs[i])
+	}
+	f.addrs[i] = p
+	return nil
+}
+
+// setStatus reads a comma-separated list of status words; all must hold.
+func (f *Filter) setStatus(list string) error {
+	for word := range strings.SplitSeq(list, ",") {
+		switch strings.ToUpper(word) {
+		case "SEEN_REPLY":
+			f.all |= flowtable.StatusSeenReply
+		case "ASSURED":
+			f.all |= flowtable.StatusAssured
+		case "EXPECTED":
+			f.all |= flowtable.StatusExpected
+		case "FIXED_TIMEOUT":
+			f.all |= flowtable.StatusFixedTimeout
+		case "SRC_NAT":
+			f.all |= flowtable.StatusSNAT
+		case "DST_NAT":
+			f.all |= flowtable.StatusDNAT
+		case "UNREPLIED":
+			f.none |= flowtable.StatusSeenReply
+		case "UNSET":
+			f.none |= flowtable.StatusSeenReply | flowtable.StatusAssured
+		default:
+			return fmt.Errorf("%q is not known: give SEEN_REPLY, ASSURED, EXPECTED, FIXED_TIMEOUT, SRC_NAT, DST_NAT, UNREPLIED or UNSET", word)
+		}
+	}
+	return nil
+}
+
+// check refuses conditions that can never hold together, since a filter that
+// matches nothing is a mistake that looks like an empty table.
+func (f *Filter) check() error {
+	if f.states && f.hasProto && f.proto != protoTCP {
+		return fmt.Errorf("filter state: only TCP flows have a state: give proto tcp or leave it out")
+	}
+	if (f.ports[0].last|f.ports[1].last) != 0 && f.hasProto && !hasPorts(f.proto) {
+		return fmt.Errorf("filter sport/dport: %s has no ports", protoName(f.proto))
+	}
+	for i, p := range f.addrs {
+		if !p.IsValid() {
+			continue
+		}
+		family := uint8(familyIPv6)
+		if p.Addr().Is4() {
+			family = familyIPv4
+		}
+		if f.family != 0 && f.family != family {
+			return fmt.Errorf("filter %s: %s is not of the family asked for", filterKeys[2+i], p)
+		}
+		f.family = family
+	}
+	if f.all&f.none != 0 {
+		return fmt.Errorf("filter status: the words contradict each other")
+	}
+	return nil
+}
+
+// Match reports whether the flow meets all conditions. It does not allocate.
+func (f *Filter) Match(s *flowtable.Snapshot) bool {
+	if f.hasProto && s.Orig.Proto != f.proto || f.family != 0 && uint8(s.Orig.Family) != f.family {
+		return false
+	}
+	if s.Status&f.all != f.all || s.Status&f.none != 0 || f.any != 0 && s.Status&f.any == 0 {
+		return false
+	}
+	if f.states && (s.Orig.Proto != protoTCP || flowtable.TCPState(s.State) != f.state) {
+		return false
+	}
+	return f.matchPorts(&s.Orig) && f.matchAddrs(&s.Orig, &s.Reply)
+}
+
+func (f *Filter) matchPorts(tu *flowtable.Tuple) bool {
+	if f.ports[0].last == 0 && f.ports[1].last == 0 {
+		return true
+	}
+	return hasPorts(tu.Proto) && f.ports[0].contains(tu.SrcPort) && f.ports[1].contains(tu.DstPort)
+}
+
+func (f *Filter) matchAddrs(orig, reply *flowtable.Tuple) bool {
+	tuples := [4]*flowtable.Tuple{orig, orig, reply, reply}
+	for i, p := range f.addrs {
+		if !p.IsValid() {
+			continue
+		}
+		a := tuples[i].Src
+		if i&1 == 1 {
+			a = tuples[i].Dst
+		}
+		if !p.Contains(a.Netip(tuples[i].Family)) {
+			return false
+		}
+	}
+	return true
+}
+
+// contains reports whether port is in the range; an unset range holds all.
+func (r portRange) contains(port uint16) bool {
+	return r.last == 0 || port >= r.first && port <= r.last
+}
+
+func parseFamily(s string) (uint8, error) {
+	switch strings.ToLower(s) {
+	case "ipv4", "4":
+		return familyIPv4, nil
+	case "ipv6", "6":
+		return familyIPv6, nil
+	}
+	return 0, fmt.Errorf("%q is not known: give ipv4 or ipv6", s)
+}
+
+// parsePrefix reads an address or a CIDR network. Host bits are ignored.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p.Masked(), nil
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" {
+		return netip.Prefix{}, fmt.Errorf("%q is no address: give ADDRESS or ADDRESS/BITS", s)
+	}
+	a = a.Unmap()
+	return netip.PrefixFrom(a, a.BitLen()), nil
+}
+
+// parsePorts reads PORT or PORT-PORT.
+func parsePorts(s string) (portRange, error) {
+	first, last, ranged := strings.Cut(s, "-")
+	if !ranged {
+		last = first
+	}
+	a, err1 := strconv.ParseUint(first, 10, 16)
+	b, err2 := strconv.ParseUint(last, 10, 16)
+	if err1 != nil || err2 != nil || a > b || b == 0 {
+		return portRange{}, fmt.Errorf("%q is no port: give a number 1-65535 or a range LOW-HIGH", s)
+	}
+	return portRange{first: uint16(a), last: uint16(b)}, nil
+}
+
+// parseTCPState reads a state as conntrack prints it.
+func parseTCPState(s string) (flowtable.TCPState, error) {
+	st, ok := flowtable.ParseTCPState(strings.ToUpper(s))
+	if ok && st != flowtable.TCPNone {
+		return st, nil
+	}
+	var names []string
+	for st := flowtable.TCPSynSent; st <= flowtable.TCPSynSent2; st++ {
+		names = append(names, st.String())
+	}
+	return 0, fmt.Errorf("%q is not known: give %s", s, strings.Join(names, ", "))
+}
