@@ -171,6 +171,9 @@ func (b *builder) buildRoutes() {
 	b.snap.routes, b.snap.gateways = &bart.Fast[uint32]{}, map[uint16]struct{}{}
 	best := make(map[netip.Prefix]route, len(b.st.routes))
 	local := &bart.Fast[uint32]{}
+	for _, dst := range linkScope {
+		local.Insert(dst, uint32(HopLinkScope))
+	}
 	for _, list := range b.st.routes {
 		for _, r := range list {
 			if r.dead || r.key.tos != 0 {
@@ -187,9 +190,6 @@ func (b *builder) buildRoutes() {
 		if _, covered := local.LookupPrefix(dst); !covered {
 			b.snap.routes.Insert(dst, b.answer(r))
 		}
-	}
-	for _, dst := range linkScope {
-		b.snap.routes.Insert(dst, uint32(HopLinkScope))
 	}
 	b.snap.routes.Union(local)
 }

@@ -26,44 +26,49 @@ const (
 // dumpTries bounds how often an interrupted dump is repeated at once.
 const dumpTries = 4
 
-// refresh dumps the dirty parts into st and returns whether the routes (or
-// what they depend on) changed. A change of links or addresses always leads
-// to a dump of routes; see the package comment. Links come first: the kernel
-// serves them under the lock under which it changes the others.
-func (m *Mirror) refresh(d dirty) (routesChanged bool, err error) {
-	routesChanged = d&(dirtyRoutes|dirtyTable) != 0
+// refresh dumps the dirty parts into st and returns what changed: dirtyLinks,
+// dirtyAddrs, and dirtyTable if the route table must be built again. A change of
+// links or addresses always leads to a dump of the routes; see the package
+// comment. Links come first: the kernel lists them under the lock under which
+// it changes the others.
+func (m *Mirror) refresh(d dirty) (changed dirty, err error) {
+	if d&(dirtyRoutes|dirtyTable) != 0 {
+		changed = dirtyTable
+	}
 	if d&dirtyLinks != 0 {
 		links, err := m.dumpLinks()
 		if err != nil {
-			return routesChanged, err
+			return changed, err
 		}
 		if !slices.Equal(links, m.state.links) {
 			m.state.links = links
+			changed |= dirtyLinks | dirtyTable
 			d |= dirtyAll
 		}
 	}
 	if d&dirtyAddrs != 0 {
 		addrs, err := m.dumpAddrs()
 		if err != nil {
-			return routesChanged, err
+			return changed, err
 		}
 		if !slices.Equal(addrs, m.state.addrs) {
 			m.state.addrs = addrs
+			changed |= dirtyAddrs | dirtyTable
 			d |= dirtyRoutes
 		}
 	}
 	if d&dirtyRoutes != 0 {
-		routesChanged = true
+		changed |= dirtyTable
 		if err := m.dumpRoutes(); err != nil {
-			return routesChanged, err
+			return changed, err
 		}
 	}
 	if d&dirtyNeighs != 0 {
 		if err := m.dumpNeighbours(); err != nil {
-			return routesChanged, err
+			return changed, err
 		}
 	}
-	return routesChanged, nil
+	return changed, nil
 }
 
 // dumpLinks returns all interfaces of the namespace.

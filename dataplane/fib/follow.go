@@ -2,6 +2,7 @@ package fib
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"time"
 
@@ -34,17 +35,31 @@ func (m *Mirror) receive() {
 
 // follower is the schedule of run.
 type follower struct {
-	pending dirty
-	timer   *time.Timer
-	armed   bool
-	rest    time.Duration // least distance to the next rebuild
+	pending   dirty
+	timer     *time.Timer // the next rebuild
+	due       time.Time   // when timer fires; zero = not armed
+	notBefore time.Time   // start of the next rebuild, so that run may rest
+	settle    *time.Timer // the second look after a link or address changed
 }
 
-// schedule arms the timer unless it is armed already.
+// stopped returns a timer that does not fire before it is Reset.
+func stopped() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}
+
+// schedule makes the next rebuild happen after the given time at the latest,
+// unless run has to rest.
 func (f *follower) schedule(after time.Duration) {
-	if !f.armed {
-		f.armed = true
-		f.timer.Reset(max(after, f.rest))
+	now := time.Now()
+	at := now.Add(after)
+	if at.Before(f.notBefore) {
+		at = f.notBefore
+	}
+	if f.due.IsZero() || at.Before(f.due) {
+		f.due = at
+		f.timer.Reset(at.Sub(now))
 	}
 }
 
@@ -52,8 +67,7 @@ func (f *follower) schedule(after time.Duration) {
 // It owns m.state.
 func (m *Mirror) run() {
 	defer m.done.Done()
-	f := &follower{timer: time.NewTimer(time.Hour)}
-	f.timer.Stop()
+	f := &follower{timer: stopped(), settle: stopped()}
 	alive := time.NewTicker(m.options.KeepAlive)
 	defer alive.Stop()
 	m.keepAlive()
@@ -66,8 +80,11 @@ func (m *Mirror) run() {
 				f.schedule(m.options.Coalesce)
 			}
 		case <-f.timer.C:
-			f.armed = false
+			f.due = time.Time{}
 			m.catchUp(f)
+		case <-f.settle.C:
+			f.pending |= dirtyAll
+			f.schedule(0)
 		case <-alive.C:
 			m.keepAlive()
 		}
@@ -82,23 +99,23 @@ func (m *Mirror) catchUp(f *follower) {
 	if d&dirtyAll != 0 {
 		m.count.dumps.Add(1)
 	}
-	gateways := len(m.current.Load().ids)
-	routesChanged, err := m.refresh(d)
-	m.rebuild(!routesChanged)
-	f.rest = restShare * time.Since(start)
-	switch {
-	case err != nil:
+	gateways := m.current.Load().gateways
+	changed, err := m.refresh(d)
+	m.rebuild(changed == 0)
+	end := time.Now()
+	f.notBefore = end.Add(restShare * end.Sub(start))
+	if err != nil {
 		m.count.errors.Add(1)
 		m.log.Error("read network state", "error", err)
 		f.pending |= dirtyAll
 		f.schedule(retryAfter)
-	case d&(dirtyLinks|dirtyAddrs) != 0 && d&dirtyRoutes == 0:
-		// The kernel may drop routes after it told of the link; look again.
-		f.pending |= dirtyAll
-		f.schedule(settle)
 	}
-	if len(m.current.Load().ids) != gateways {
-		m.keepAlive() // resolves new gateways before the first packet
+	if changed&(dirtyLinks|dirtyAddrs) != 0 {
+		// The kernel may drop routes after it told of the link: look again.
+		f.settle.Reset(settle)
+	}
+	if changed&dirtyLinks != 0 || !maps.Equal(gateways, m.current.Load().gateways) {
+		m.keepAlive() // resolves gateways before the first packet comes
 	}
 }
 

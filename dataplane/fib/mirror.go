@@ -180,6 +180,9 @@ func (m *Mirror) open() error {
 	if m.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return fmt.Errorf("open netlink socket: %w", err)
 	}
+	if err := m.handle.SetSocketTimeout(netlink.GetSocketTimeout()); err != nil {
+		return fmt.Errorf("set timeout of the netlink socket: %w", err)
+	}
 	s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to nothing: a plain socket
 	if err != nil {
 		return fmt.Errorf("open netlink socket: %w", err)

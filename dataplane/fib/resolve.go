@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +43,10 @@ func newResolver(log *slog.Logger, count *counters) (*resolver, error) {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
+	}
+	if err := h.SetSocketTimeout(netlink.GetSocketTimeout()); err != nil {
+		h.Close()
+		return nil, fmt.Errorf("set timeout of the netlink socket: %w", err)
 	}
 	return &resolver{
 		log: log, handle: h, count: count, queue: make(chan neighKey, resolveQueue),
@@ -122,6 +125,6 @@ func (r *resolver) use(k neighKey) error {
 	}
 	return r.handle.NeighSet(&netlink.Neigh{
 		LinkIndex: k.ifindex, Family: family, State: unix.NUD_NONE, Flags: unix.NTF_USE,
-		IP: netip.Addr.AsSlice(k.addr),
+		IP: k.addr.AsSlice(),
 	})
 }
