@@ -173,7 +173,10 @@ func (t *Table) Tuple(idx uint32, d Dir, out *Tuple) {
 // on the wire: the inverted original, after NAT. The flow starts with no
 // status, no state, no time-out and no timer: set them, last by Refresh.
 //
-// About 100 ns at 1M flows. 0 allocs.
+// Preconditions: both tuples have the same Family and Proto; IPv4 addresses
+// have Hi = 0.
+//
+// 0 allocs; BenchmarkInsertRemove measures it.
 func (t *Table) Insert(orig, reply *Tuple, now Tick) (uint32, InsertResult) {
 	ho, hr := t.Hash(orig), t.Hash(reply)
 	r := t.find(orig, ho)

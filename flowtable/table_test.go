@@ -1,0 +1,480 @@
+package flowtable
+
+import (
+	"fmt"
+	"testing"
+	"unsafe"
+
+	"github.com/xdpct/xdpct/packet"
+)
+
+// newTable makes a table with a fixed seed that is closed with the test.
+func newTable(t testing.TB, maxFlows int) *Table {
+	t.Helper()
+	tb, err := New(Options{MaxFlows: maxFlows, Seed: 42})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tb.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return tb
+}
+
+// tuple4 returns the i-th of many distinct IPv4 UDP tuples.
+func tuple4(i int) Tuple {
+	return Tuple{Src: packet.Addr{Lo: 0x0a000000 + uint64(i>>10)}, Dst: packet.Addr{Lo: 0xc0000201},
+		SrcPort: uint16(i&1023) + 1024, DstPort: 53, Proto: packet.ProtoUDP, Family: packet.IPv4}
+}
+
+// tuple6 is tuple4 for IPv6.
+func tuple6(i int) Tuple {
+	tu := tuple4(i)
+	tu.Family = packet.IPv6
+	tu.Src.Hi, tu.Dst.Hi = 0x20010db8_00000000, 0x20010db8_00000001
+	return tu
+}
+
+// mustInsert adds a flow without NAT and refreshes it.
+func mustInsert(t testing.TB, tb *Table, orig Tuple, timeout, now Tick) uint32 {
+	t.Helper()
+	reply := orig.Invert()
+	idx, res := tb.Insert(&orig, &reply, now)
+	if res != InsertOK {
+		t.Fatalf("insert %v: %v", &orig, res)
+	}
+	tb.Refresh(idx, timeout, now)
+	return idx
+}
+
+// lookup is Lookup with the hash.
+func (t *Table) lookup(tu Tuple, now Tick) Ref { return t.Lookup(&tu, t.Hash(&tu), now) }
+
+// checkIndex walks the whole index and compares it with the records.
+func (t *Table) checkIndex() error {
+	overflow := make(map[uint32]int)
+	seen := make(map[uint32]bool)
+	for b := range t.buckets {
+		bk := &t.buckets[b]
+		for i := range bucketSlots {
+			tag, ref := bk.tag(i), bk.refs[i]
+			if (tag == 0) != (ref == 0) {
+				return fmt.Errorf("bucket %d slot %d: tag %d with ref %d", b, i, tag, ref)
+			}
+			away := bk.away>>i&1 != 0
+			if tag == 0 {
+				if away {
+					return fmt.Errorf("bucket %d slot %d: empty and away", b, i)
+				}
+				continue
+			}
+			if seen[ref] {
+				return fmt.Errorf("ref %d is twice in the index", ref)
+			}
+			seen[ref] = true
+			var tu Tuple
+			t.Tuple(ref>>1, Dir(ref&1), &tu)
+			hash := t.Hash(&tu)
+			home := t.bucketOf(hash)
+			where := home
+			if away {
+				where = t.alternative(home, tag)
+				overflow[home]++
+			}
+			if where != uint32(b) || tag != tagOf(hash) {
+				return fmt.Errorf("ref %d is in bucket %d (away %v, tag %d), not where it hashes", ref, b, away, tag)
+			}
+		}
+	}
+	for b := range t.buckets {
+		if int(t.buckets[b].overflow) != overflow[uint32(b)] {
+			return fmt.Errorf("bucket %d counts %d overflowed keys, has %d", b, t.buckets[b].overflow, overflow[uint32(b)])
+		}
+	}
+	if len(seen) != 2*t.Len() {
+		return fmt.Errorf("%d keys in the index for %d flows", len(seen), t.Len())
+	}
+	return nil
+}
+
+// checkTable checks the index and fails.
+func checkTable(t testing.TB, tb *Table) {
+	t.Helper()
+	if err := tb.checkIndex(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLayout(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		got, want uintptr
+	}{
+		{"Flow", unsafe.Sizeof(Flow{}), 64},
+		{"bucket", unsafe.Sizeof(bucket{}), 64},
+		{"bucket.refs", unsafe.Offsetof(bucket{}.refs), 16},
+		{"addrs6", unsafe.Sizeof(addrs6{}), 64},
+		{"Tuple", unsafe.Sizeof(Tuple{}), 40},
+		{"Ext", unsafe.Sizeof(Ext{}), 128},
+		{"Flow.gen", unsafe.Offsetof(Flow{}.gen), 0},
+		{"Flow.meta (aligned for atomic access)", unsafe.Offsetof(Flow{}.meta), 8},
+		{"Flow.addr", unsafe.Offsetof(Flow{}.addr), 16},
+		{"Flow.ports", unsafe.Offsetof(Flow{}.ports), 32},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s = %d, want %d", c.name, c.got, c.want)
+		}
+	}
+	for _, huge := range []bool{false, true} {
+		tb, err := New(Options{MaxFlows: 100, HugePages: huge})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []unsafe.Pointer{unsafe.Pointer(&tb.flows[0]), unsafe.Pointer(&tb.buckets[0]), unsafe.Pointer(&tb.addrs6[0])} {
+			if uintptr(p)%64 != 0 {
+				t.Errorf("huge=%v: an array starts at %p, not at a cache line", huge, p)
+			}
+		}
+		if err := tb.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := tb.Close(); err != nil {
+			t.Errorf("second Close: %v", err)
+		}
+	}
+}
+
+func TestNewRejectsImpossibleSizes(t *testing.T) {
+	for _, n := range []int{-1, 0, MaxCapacity + 1} {
+		if tb, err := New(Options{MaxFlows: n}); err == nil {
+			t.Errorf("New(%d): no error", n)
+			tb.Close()
+		}
+	}
+}
+
+func TestMemoryPerIPv4Flow(t *testing.T) {
+	const flows = 1 << 20
+	tb := newTable(t, flows)
+	perFlow := float64((uint64(len(tb.buckets))+uint64(len(tb.flows)))*64) / flows
+	if perFlow > 80 {
+		t.Errorf("record and index take %.1f bytes a flow, want at most 80", perFlow)
+	}
+	t.Logf("record and index %.1f bytes, all %.1f bytes a flow", perFlow, float64(tb.MemoryBytes())/flows)
+}
+
+func TestIndexFillsToCapacity(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 10, 100, 1000, 100_000} {
+		for seed := range uint64(20) {
+			tb, err := New(Options{MaxFlows: n, Seed: seed + 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range n {
+				tu := tuple4(i)
+				if i%3 == 0 {
+					tu = tuple6(i)
+				}
+				mustInsert(t, tb, tu, 100, 0)
+			}
+			tu := tuple4(n)
+			reply := tu.Invert()
+			if idx, res := tb.Insert(&tu, &reply, 0); res != InsertFull || idx != 0 {
+				t.Errorf("n=%d: insert into a full table = %d, %v", n, idx, res)
+			}
+			checkTable(t, tb)
+			if n >= 1000 && seed > 2 {
+				tb.Close()
+				break
+			}
+			tb.Close()
+		}
+	}
+}
+
+func TestIndexFullIsReported(t *testing.T) {
+	// Two buckets have room for 24 keys, that is 12 flows: more than 80 %.
+	tb := newTable(t, 1000)
+	tb.nbuckets = 2
+	tb.buckets = tb.buckets[:2]
+	for i := range tb.delta {
+		tb.delta[i] %= 2
+	}
+	n, last := 0, InsertOK
+	for i := 0; last == InsertOK; i++ {
+		tu := tuple4(i)
+		reply := tu.Invert()
+		if _, last = tb.Insert(&tu, &reply, 0); last == InsertOK {
+			n++
+		}
+		checkTable(t, tb)
+	}
+	if last != InsertIndexFull || n < 6 || n > 12 || tb.Len() != n {
+		t.Errorf("%d flows, Len %d, then %v", n, tb.Len(), last)
+	}
+}
+
+func TestFindsFlowByEitherTuple(t *testing.T) {
+	tb := newTable(t, 10)
+	for _, orig := range []Tuple{tuple4(1), tuple6(1)} {
+		reply := orig.Invert()
+		reply.Dst.Lo, reply.DstPort = 0xc6336401, 40000 // source NAT
+		idx, res := tb.Insert(&orig, &reply, 5)
+		if res != InsertOK {
+			t.Fatal(res)
+		}
+		tb.Refresh(idx, 16, 5)
+		for d, want := range []Tuple{orig, reply} {
+			if r := tb.lookup(want, 5); r != RefOf(idx, Dir(d)) {
+				t.Errorf("lookup %v = %d, want %d", &want, r, RefOf(idx, Dir(d)))
+			}
+			var got Tuple
+			if tb.Tuple(idx, Dir(d), &got); got != want {
+				t.Errorf("tuple %v = %v, want %v", Dir(d), &got, &want)
+			}
+		}
+		if r := tb.lookup(orig.Invert(), 5); r != 0 {
+			t.Errorf("the inverted original tuple is not on the wire, but found %d", r)
+		}
+		tb.Remove(idx)
+		tb.Remove(idx) // nothing
+		if tb.lookup(orig, 5) != 0 || tb.lookup(reply, 5) != 0 || tb.Len() != 0 {
+			t.Error("found after Remove")
+		}
+	}
+	checkTable(t, tb)
+}
+
+func TestTuplesThatDifferInOneField(t *testing.T) {
+	tb := newTable(t, 100)
+	base := tuple6(7)
+	mustInsert(t, tb, base, 100, 0)
+	for name, change := range map[string]func(*Tuple){
+		"source high":      func(u *Tuple) { u.Src.Hi ^= 1 << 63 },
+		"source":           func(u *Tuple) { u.Src.Lo ^= 1 << 40 },
+		"destination high": func(u *Tuple) { u.Dst.Hi ^= 1 },
+		"destination":      func(u *Tuple) { u.Dst.Lo ^= 1 << 63 },
+		"source port":      func(u *Tuple) { u.SrcPort ^= 1 },
+		"destination port": func(u *Tuple) { u.DstPort ^= 0x8000 },
+		"protocol":         func(u *Tuple) { u.Proto = packet.ProtoTCP },
+		"family":           func(u *Tuple) { u.Family = packet.IPv4 },
+	} {
+		tu := base
+		change(&tu)
+		// Use the hash of the stored tuple: the record alone must tell.
+		if r := tb.Lookup(&tu, tb.Hash(&base), 0); r != 0 {
+			t.Errorf("%s: another tuple was taken for the flow's", name)
+		}
+	}
+	if tb.lookup(base, 0) == 0 {
+		t.Error("the flow itself is not found")
+	}
+}
+
+func TestInsertClashes(t *testing.T) {
+	tb := newTable(t, 100)
+	a := tuple4(1)
+	idx := mustInsert(t, tb, a, 160, 0)
+	b := tuple4(2)
+	ar, br := a.Invert(), b.Invert()
+	for _, c := range []struct {
+		name        string
+		orig, reply Tuple
+		now         Tick
+		want        InsertResult
+	}{
+		{"same flow", a, ar, 1, InsertClash},
+		{"reversed flow", ar, a, 1, InsertClash},
+		{"original taken", a, br, 1, InsertClash},
+		{"reply taken", b, ar, 1, InsertClash},
+		{"holder expired", b, ar, 160, InsertExpired},
+	} {
+		got, res := tb.Insert(&c.orig, &c.reply, c.now)
+		if got != idx || res != c.want {
+			t.Errorf("%s: %d, %v, want %d, %v", c.name, got, res, idx, c.want)
+		}
+	}
+	if tb.Len() != 1 {
+		t.Errorf("Len = %d after clashes", tb.Len())
+	}
+	checkTable(t, tb)
+}
+
+func TestExpiredFlowIsNeverFound(t *testing.T) {
+	tb := newTable(t, 10)
+	start := ^Tick(0) - 50 // across the wrap of the clock
+	tu := tuple4(1)
+	idx := mustInsert(t, tb, tu, 100, start)
+	var s Snapshot
+	if tb.lookup(tu, start+99) == 0 || !tb.Read(idx, start+99, &s) {
+		t.Error("gone before its deadline")
+	}
+	if tb.lookup(tu, start+100) != 0 || tb.Read(idx, start+100, &s) {
+		t.Error("found at its deadline")
+	}
+	if r := tb.LookupAt(&tu, tb.Hash(&tu), RefOf(idx, DirOriginal), start+100); r != 0 {
+		t.Error("LookupAt found an expired flow")
+	}
+}
+
+func TestFixedTimeout(t *testing.T) {
+	tb := newTable(t, 10)
+	idx := mustInsert(t, tb, tuple4(1), 16, 0)
+	tb.Flow(idx).AddStatus(StatusFixedTimeout)
+	tb.Refresh(idx, 16, 10)
+	tb.Refresh(idx, 1600, 10)
+	if d := tb.Flow(idx).Deadline(); d != 16 {
+		t.Errorf("deadline = %d, want 16", d)
+	}
+}
+
+func TestBulkLookupEqualsLookup(t *testing.T) {
+	const flows = 5000
+	tb := newTable(t, flows)
+	for i := range flows {
+		if i%2 == 0 {
+			mustInsert(t, tb, tuple4(i), Tick(i%3)*100, 0)
+		} else {
+			mustInsert(t, tb, tuple6(i), 500, 0)
+		}
+	}
+	found := 0
+	for base := 0; base < 2*flows; base += Burst - 3 {
+		var tuples [Burst]Tuple
+		var hashes [Burst]uint64
+		var refs [Burst]Ref
+		n := Burst - base%3
+		for i := range n {
+			tuples[i] = tuple4(base + i)
+			if i%2 == 1 {
+				tuples[i] = tuple6(base + i)
+			}
+			hashes[i] = tb.Hash(&tuples[i])
+		}
+		tb.LookupBurst(&tuples, &hashes, &refs, n, 150)
+		for i := range n {
+			want := tb.Lookup(&tuples[i], hashes[i], 150)
+			if refs[i] != want {
+				t.Fatalf("%v: burst %d, single %d", &tuples[i], refs[i], want)
+			}
+			if want != 0 {
+				found++
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("nothing was found: the test tests nothing")
+	}
+}
+
+func TestLookupAtSurvivesChangesInTheBurst(t *testing.T) {
+	tb := newTable(t, 10)
+	tu, other := tuple4(1), tuple4(2)
+	hash := tb.Hash(&tu)
+	idx := mustInsert(t, tb, tu, 100, 0)
+	stale := RefOf(idx, DirOriginal)
+	tb.Remove(idx)
+	if r := tb.LookupAt(&tu, hash, stale, 0); r != 0 {
+		t.Errorf("stale candidate of a removed flow: %d", r)
+	}
+	mustInsert(t, tb, other, 100, 0) // takes the same record
+	if r := tb.LookupAt(&tu, hash, stale, 0); r != 0 {
+		t.Errorf("stale candidate of a reused record: %d", r)
+	}
+	idx = mustInsert(t, tb, tu, 100, 0)
+	if r := tb.LookupAt(&tu, hash, 0, 0); r != RefOf(idx, DirOriginal) {
+		t.Errorf("flow made after Candidates: %d", r)
+	}
+}
+
+func TestEvictCandidate(t *testing.T) {
+	tb := newTable(t, 4)
+	var idx [4]uint32
+	for i := range idx {
+		tu := tuple4(i)
+		tu.Proto = packet.ProtoTCP
+		idx[i] = mustInsert(t, tb, tu, 1000, 0)
+		tb.Flow(idx[i]).AddStatus(StatusAssured)
+		tb.Flow(idx[i]).SetState(uint8(TCPEstablished))
+	}
+	if got := tb.EvictCandidate(0, 1<<63, true); got != 0 {
+		t.Errorf("a live assured flow was offered: %d", got)
+	}
+	tb.Flow(idx[1]).SetState(uint8(TCPTimeWait))
+	if got := tb.EvictCandidate(0, 1<<63, false); got != 0 {
+		t.Errorf("closing flow offered without closing: %d", got)
+	}
+	if got := tb.EvictCandidate(0, 1<<63, true); got != idx[1] {
+		t.Errorf("closing flow: got %d, want %d", got, idx[1])
+	}
+	tb.Flow(idx[2]).ClearStatus(StatusAssured)
+	if got := tb.EvictCandidate(0, 1<<63, true); got != idx[2] {
+		t.Errorf("not assured: got %d, want %d", got, idx[2])
+	}
+	tb.Flow(idx[2]).AddStatus(StatusDying)
+	if got := tb.EvictCandidate(0, 1<<63, false); got != 0 {
+		t.Errorf("dying flow offered: %d", got)
+	}
+	tb.Refresh(idx[3], 10, 0)
+	if got := tb.EvictCandidate(10, 1<<63, true); got != idx[3] {
+		t.Errorf("expired flow: got %d, want %d", got, idx[3])
+	}
+}
+
+func TestEvictMakesRoomWhereverTheNewFlowHashes(t *testing.T) {
+	const flows = 2000
+	tb := newTable(t, flows)
+	for i := range flows {
+		mustInsert(t, tb, tuple4(i), 1000, 0)
+	}
+	for i := flows; i < 3*flows; i++ {
+		tu := tuple4(i)
+		idx := tb.EvictCandidate(1, tb.Hash(&tu), false)
+		if idx == 0 {
+			t.Fatalf("flow %d: no candidate among unassured flows", i)
+		}
+		tb.Remove(idx)
+		mustInsert(t, tb, tu, 1000, 1)
+	}
+	checkTable(t, tb)
+}
+
+func TestExt(t *testing.T) {
+	tb := newTable(t, 3000)
+	tu := tuple4(0)
+	idx := mustInsert(t, tb, tu, 100, 0)
+	if tb.Ext(idx) != nil {
+		t.Error("a fresh flow has an extension")
+	}
+	e := tb.AddExt(idx)
+	e.Helper, e.Data[3] = 7, 99
+	if tb.AddExt(idx) != e || tb.Ext(idx) != e {
+		t.Error("a second AddExt gave another record")
+	}
+	var s Snapshot
+	if !tb.Read(idx, 0, &s) || s.Helper != 7 {
+		t.Errorf("snapshot: helper %d, want 7", s.Helper)
+	}
+	tb.Remove(idx)
+	n := 0
+	for i := 1; i < 3000; i++ {
+		idx = mustInsert(t, tb, tuple4(i), 100, 0)
+		e := tb.AddExt(idx)
+		if e == nil {
+			break
+		}
+		if *e != (Ext{}) {
+			t.Fatalf("extension %d is not zeroed: %+v", i, e)
+		}
+		n++
+	}
+	if n != 1024 {
+		t.Errorf("%d extensions, want 1024", n)
+	}
+	tb.Remove(idx - 1)
+	if tb.AddExt(idx) == nil {
+		t.Error("a freed extension is not reused")
+	}
+}
