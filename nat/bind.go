@@ -71,43 +71,42 @@ func (n *Translator) countPort(ext *side, delta uint32) {
 	atomic.StoreUint32(c, *c+delta)
 }
 
-// maxExpectTries bounds the ports that ExpectedPort offers for one
-// expectation (nf_nat_ftp, net/netfilter/nf_nat_ftp.c).
-const maxExpectTries = 128
+// MaxExpectTries bounds the ports that a helper tries for one expectation
+// (nf_nat_ftp, net/netfilter/nf_nat_ftp.c).
+const MaxExpectTries = 128
 
-// ExpectedPort offers an external TCP port of addr under which an announced
-// port can be reached; a helper asks with try = 0, 1, 2, ... until it could
-// register the expectation or ok is false. Try 0 is the announced port
-// itself. All have the owner of the announced port, so that both directions
-// of the expected flow are steered to one worker, and lie in the explicit
-// range of the address's pool if it has one.
+// ExpectedPort offers an external TCP port of addr under which the announced
+// port of an internal host may be reached. A helper asks with try = 0, 1, ...
+// MaxExpectTries-1 until it could register an expectation; ok = false means
+// that this try yields nothing, not that the next will not. Try 0 is the
+// announced port itself, the others are random.
 //
-// A port that is used by a mapping of this worker or by a DNAT rule is not
-// offered; mappings of other workers are not seen, but they cannot be
-// reached by the expected peer unless they talk to that very peer and port.
+// Each port offered has the owner of the announced port, so that both
+// directions of the expected flow are steered to one worker; lies in the
+// explicit range of the address's pool, if it has one, else in 1024-65535;
+// and is used neither by a DNAT rule nor by a mapping of this worker.
+// Mappings of other workers are not seen: such a mapping could only get in
+// the way if it leads to the very peer and port that the expected flow comes
+// from, and then the flow that exists is found before the expectation.
 func (n *Translator) ExpectedPort(f packet.Family, addr packet.Addr, announced uint16, try int) (port uint16, ok bool) {
 	first, last := uint16(1024), uint16(65535)
-	p := n.poolOf(f, addr)
-	if p != nil && p.firstPort != 0 {
+	if p := n.poolOf(f, addr); p != nil && p.firstPort != 0 {
 		first, last = p.firstPort, p.lastPort
 	}
-	s := ownedPorts(first, last, PortOwner(announced, n.workers), n.workers)
-	if !s.any() {
+	port = announced
+	if try > 0 {
+		s := ownedPorts(first, last, PortOwner(announced, n.workers), n.workers)
+		if !s.any() {
+			return 0, false
+		}
+		port = s.port(s.from + n.below(s.size()))
+	}
+	ext := side{addr, port, packet.ProtoTCP, f}
+	if port < first || port > last || n.m.externalUsed(&ext) ||
+		n.dnat.find(n.dnat.byFrom, n.dnat.from, &ext) >= 0 {
 		return 0, false
 	}
-	for ; try < maxExpectTries; try++ {
-		port = announced
-		if try > 0 {
-			port = s.port(s.from + n.below(s.size()))
-		}
-		ext := side{addr, port, packet.ProtoTCP, f}
-		if port < first || port > last || n.m.externalUsed(&ext) ||
-			n.dnat.find(n.dnat.byFrom, n.dnat.from, &ext) >= 0 {
-			continue
-		}
-		return port, true
-	}
-	return 0, false
+	return port, true
 }
 
 // ReserveExpected counts the port that expectation e waits on as used, so
