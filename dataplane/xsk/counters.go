@@ -1,0 +1,56 @@
+package xsk
+
+// Decision is what the XDP program did with a frame. Each frame that arrives at
+// a port has exactly one.
+type Decision uint8
+
+// Decisions, in the order of enum decision in program.c.
+const (
+	PassMalformed     Decision = iota // too short for its headers, wrong IP version or IHL
+	PassNotIP                         // ARP, LLDP, PPPoE, ...
+	PassVLAN                          // 802.1Q or 802.1ad tag in the frame
+	PassGroupMAC                      // Ethernet broadcast or multicast
+	PassForeignMAC                    // unicast to another station
+	PassUnforwardable                 // destination multicast, loopback, unspecified, IPv6 link-local
+	PassLocal                         // to the box
+	PassLocalPort                     // to a shared address, L4 port not in use by NAT
+	PassLocalFragment                 // to a shared address, without an L4 header
+	RedirectForward                   // to an address that is not ours
+	RedirectNAT                       // to an address that only NAT uses
+	RedirectNATPort                   // to a shared address, L4 port in use by NAT
+	DropNoSocket                      // for user space, but the queue has no socket
+	Decisions                         // their number
+)
+
+// decisionTexts holds name and help of every decision. Immutable.
+var decisionTexts = [Decisions]struct{ name, help string }{
+	PassMalformed:     {"xdp_pass_malformed", "Frames too short for their headers or with a wrong IP version or header length, left to the kernel."},
+	PassNotIP:         {"xdp_pass_not_ip", "Frames that are neither IPv4 nor IPv6 (ARP, LLDP, ...), left to the kernel."},
+	PassVLAN:          {"xdp_pass_vlan", "VLAN-tagged frames, left to the kernel."},
+	PassGroupMAC:      {"xdp_pass_group_mac", "Ethernet broadcast and multicast frames, left to the kernel."},
+	PassForeignMAC:    {"xdp_pass_foreign_mac", "Frames to another station's MAC address, left to the kernel, which drops them."},
+	PassUnforwardable: {"xdp_pass_unforwardable", "Packets to multicast, loopback, unspecified or IPv6 link-local addresses, left to the kernel."},
+	PassLocal:         {"xdp_pass_local", "Packets to the box's own addresses, left to the kernel."},
+	PassLocalPort:     {"xdp_pass_local_port", "Packets to an own address that NAT shares, on an L4 port that NAT does not use, left to the kernel."},
+	PassLocalFragment: {"xdp_pass_local_fragment", "Fragments without L4 header to an own address that NAT shares, left to the kernel."},
+	RedirectForward:   {"xdp_redirect_forward", "Packets to be forwarded, given to user space."},
+	RedirectNAT:       {"xdp_redirect_nat", "Packets to an address that only NAT uses, given to user space."},
+	RedirectNATPort:   {"xdp_redirect_nat_port", "Packets to an own address that NAT shares, on an L4 port that NAT uses, given to user space."},
+	DropNoSocket:      {"xdp_drop_no_socket", "Packets for user space that came to a queue without a socket, dropped."},
+}
+
+// String returns the counter's name.
+func (d Decision) String() string {
+	if d >= Decisions {
+		return "invalid"
+	}
+	return decisionTexts[d].name
+}
+
+// Help returns one sentence for operators.
+func (d Decision) Help() string {
+	if d >= Decisions {
+		return ""
+	}
+	return decisionTexts[d].help
+}
