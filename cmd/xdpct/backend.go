@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/xdpct/xdpct/control"
+	"github.com/xdpct/xdpct/dataplane"
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/helpers"
+)
+
+// backend shows a gateway to the control socket.
+type backend struct {
+	gw  *dataplane.Gateway
+	log *slog.Logger
+}
+
+func (b *backend) Tables() []*flowtable.Table            { return b.gw.Tables() }
+func (b *backend) Now() flowtable.Tick                   { return b.gw.Now() }
+func (b *backend) Expectations() *flowtable.Expectations { return b.gw.Expectations() }
+func (b *backend) HelperName(id uint8) string            { return helpers.ID(id).Name() }
+func (b *backend) Version() string                       { return versionString() }
+
+func (b *backend) Subscribe(size int) control.Subscription { return b.gw.Subscribe(size) }
+
+func (b *backend) Delete(ctx context.Context, match func(*flowtable.Snapshot) bool) (int, error) {
+	return b.gw.Delete(ctx, match)
+}
+
+func (b *backend) Flush(ctx context.Context) (int, error) {
+	return b.gw.Delete(ctx, func(*flowtable.Snapshot) bool { return true })
+}
+
+func (b *backend) Stats() control.Stats {
+	s := control.Stats{Started: b.gw.Started()}
+	for i, w := range b.gw.WorkerStats() {
+		counters := convert(w.Counters)
+		s.Workers = append(s.Workers, control.WorkerStats{CPU: w.CPU, Counters: counters})
+		if i == 0 {
+			s.Totals = append(s.Totals, counters...)
+			continue
+		}
+		for k := range counters {
+			s.Totals[k].Value += counters[k].Value
+		}
+	}
+	s.Totals = append(s.Totals, convert(b.gw.SharedStats())...)
+	return s
+}
+
+func (b *backend) Ports() []control.Port {
+	infos, err := b.gw.Ports()
+	if err != nil {
+		b.log.Error("cannot read the counters of the ports", "error", err)
+	}
+	var ports []control.Port
+	for _, p := range infos {
+		ports = append(ports, control.Port{
+			Name: p.Name, Role: p.Realm.String(), Driver: p.Driver, AttachMode: p.Attach.String(),
+			Copy: copyMode(p.ZeroCopy), Queues: p.Queues, MTU: p.MTU, LinkUp: p.LinkUp,
+			RXPackets: p.RXPackets, TXPackets: p.TXPackets, Drops: p.Lost, Counters: convert(p.Decisions),
+		})
+	}
+	return ports
+}
+
+// convert maps the gateway's counters to records of the control socket.
+func convert(from []dataplane.Counter) []control.Counter {
+	to := make([]control.Counter, len(from))
+	for i, c := range from {
+		to[i] = control.Counter{Name: c.Name, Help: c.Help, Value: c.Value}
+	}
+	return to
+}

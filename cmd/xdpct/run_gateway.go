@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/xdpct/xdpct/control"
+	"github.com/xdpct/xdpct/dataplane"
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/helpers"
+	"github.com/xdpct/xdpct/nat"
+)
+
+// runGateway makes a gateway, serves the control socket and waits for ctx to
+// end. Readiness is told only once packets are being forwarded.
+func runGateway(ctx context.Context, e *env, cfg runConfig) (err error) {
+	log := newLogger(e, &cfg)
+	if err := control.CheckPath(cfg.Control); err != nil {
+		return err
+	}
+	setRuntime()
+	gw, err := dataplane.New(cfg.options(log))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, gw.Close()) }()
+	if err := gw.Start(); err != nil {
+		return err
+	}
+	logPorts(log, gw)
+	server, err := control.Listen(cfg.Control, &backend{gw: gw, log: log}, log)
+	if err != nil {
+		return err
+	}
+	// Closed before the gateway: no request may read a table that is gone.
+	defer func() { err = errors.Join(err, server.Close()) }()
+	if err := notify(e, "READY=1"); err != nil {
+		log.Warn("service manager not told", "error", err)
+	}
+	log.Info("forwarding", "control", cfg.Control, "version", versionString())
+	<-ctx.Done()
+	log.Info("stopping")
+	if err := notify(e, "STOPPING=1"); err != nil {
+		log.Warn("service manager not told", "error", err)
+	}
+	return nil
+}
+
+// setRuntime chooses Go runtime settings for pinned workers. There is next to
+// no garbage: tables and frames are off the heap and the path allocates
+// nothing, so collections come from listings and commands only.
+func setRuntime() {
+	debug.SetGCPercent(400)
+	runtime.GOMAXPROCS(runtime.NumCPU() + 1) // workers keep their P; one more for control
+}
+
+// options maps the flags to the gateway's options.
+func (c *runConfig) options(log *slog.Logger) dataplane.Options {
+	o := dataplane.Options{
+		NAT:     nat.Config{SNAT: c.SNAT, Masquerade: c.Masquerade, DNAT: c.DNAT},
+		Helpers: helpers.NewSet(c.Helpers...),
+		Tracker: &flowtable.Tracker{Timeouts: c.Timeouts, TCPLoose: c.TCPLoose},
+
+		MaxFlows: c.MaxFlows, Queues: c.Queues, CPUs: c.CPUs, PassInvalid: c.PassInvalid,
+		XDP: c.XDP, ZeroCopy: c.ZeroCopy, BusyPoll: c.BusyPoll, RingSize: c.RingSize,
+		FrameSize: c.FrameSize, HugePages: c.HugePages != hugePagesOff, Log: log,
+	}
+	for _, name := range c.Internal {
+		o.Ports = append(o.Ports, dataplane.PortOptions{Name: name, Realm: nat.RealmInternal})
+	}
+	for _, name := range c.External {
+		o.Ports = append(o.Ports, dataplane.PortOptions{Name: name, Realm: nat.RealmExternal})
+	}
+	return o
+}
+
+// logPorts says what was really obtained, which decides the speed.
+func logPorts(log *slog.Logger, gw *dataplane.Gateway) {
+	ports, err := gw.Ports()
+	if err != nil {
+		log.Warn("cannot describe the ports", "error", err)
+	}
+	for _, p := range ports {
+		log.Info("port", "name", p.Name, "role", p.Realm.String(), "driver", p.Driver,
+			"xdp", p.Attach.String(), "copy", copyMode(p.ZeroCopy), "queues", p.Queues, "mtu", p.MTU)
+	}
+}
+
+// copyMode names how frames and NIC come together.
+func copyMode(zeroCopy bool) string {
+	if zeroCopy {
+		return "zero-copy"
+	}
+	return "copy"
+}

@@ -1,0 +1,65 @@
+package dataplane
+
+import (
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/packet"
+)
+
+// BurstSize is how many packets pass through the stages together. It is the
+// number of cache misses that the lookup stage may overlap, and is fixed by
+// the prefetch arrays of the flow table.
+const BurstSize = 64
+
+// Verdict is what becomes of a packet. The zero value drops, so that a path
+// that forgets to decide never forwards.
+type Verdict uint8
+
+// The verdicts. Only VerdictForward packets are looked at by later stages.
+const (
+	VerdictDrop       Verdict = iota
+	VerdictForward            // on its way to a TX ring
+	VerdictPunt               // for the box itself: goes to the kernel
+	VerdictHandedOver         // now owned by another worker
+	VerdictHeld               // waits for its neighbour to be resolved
+)
+
+// pkt is one packet of a burst: what the stages know of it. A stage's comment
+// lists the fields that it reads and writes.
+type pkt struct {
+	frame   []byte            // from the Ethernet header; cap reaches the end of its UMEM frame
+	addr    uint64            // UMEM address of frame[0]
+	tuple   flowtable.Tuple   // lookup key; of an ICMP error: of the packet that would answer the quoted one
+	hash    uint64            // of tuple, by the table's seed
+	hdr     packet.Headers    // where the headers are
+	inner   packet.Headers    // headers of the quoted packet; valid iff related
+	ref     flowtable.Ref     // flow and direction; 0 = none
+	hop     uint16            // next hop; valid iff hopKnown
+	in      uint8             // number of the port that it came in by
+	verdict Verdict           //
+	reason  DropReason        // valid iff verdict is VerdictDrop
+	related bool              // an ICMP error about ref's flow
+	bare    bool              // forwarded untracked: no flow, no translation
+	class   helperVerdictHint // whether a helper must see it
+}
+
+// helperVerdictHint tells the help stage what to do with a packet.
+type helperVerdictHint uint8
+
+const (
+	helpNone    helperVerdictHint = iota // no helper, no sequence adjustment
+	helpInspect                          // the flow has a helper or adjusted numbers
+)
+
+// burst is the packets that go through the stages together. It belongs to one
+// worker and is used again for each burst.
+type burst struct {
+	pkts   [BurstSize]pkt
+	hashes [BurstSize]uint64
+	refs   [BurstSize]flowtable.Ref
+	n      int // packets in pkts
+}
+
+// drop ends a packet's way with a reason.
+func (p *pkt) drop(r DropReason) {
+	p.verdict, p.reason = VerdictDrop, r
+}

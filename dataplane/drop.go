@@ -1,0 +1,74 @@
+package dataplane
+
+// DropReason says why a packet was not forwarded. Each reason is one counter,
+// described in docs/counters.md and provoked by a test.
+type DropReason uint8
+
+// The reasons, in the order in which a packet meets them.
+const (
+	DropUnspecified      DropReason = iota // a stage forgot to decide: a bug
+	DropMalformed                          // version or length fields contradict the frame
+	DropTruncated                          // shorter than its headers say
+	DropNotIP                              // neither IPv4 nor IPv6
+	DropExtHeaders                         // IPv6 extension headers beyond the limit
+	DropFragment                           // a fragment: tracking needs the whole datagram
+	DropNoTuple                            // a message type that cannot be tracked (RFC 5508 REQ-11)
+	DropHandoverFull                       // the ring to the worker that owns the flow is full
+	DropInvalid                            // conntrack state INVALID
+	DropICMPUnmatched                      // an ICMP error about no flow that we know (RFC 5508 REQ-4, REQ-5)
+	DropExternalNew                        // a new flow from outside that nothing allows
+	DropTTLExpired                         // TTL or hop limit reached zero
+	DropNoRoute                            // no route to the destination
+	DropRouteForbidden                     // blackhole, unreachable or prohibit route
+	DropNotOurPort                         // the route leaves by an interface that is not a port
+	DropLocalDst                           // after translation for the box itself, or for its link only
+	DropNATExhausted                       // no free address and port in the pool
+	DropNATClash                           // a protocol without ports, and its tuple is taken
+	DropTableFull                          // no room for a flow and nothing to evict
+	DropHelper                             // a helper refused the segment
+	DropTooBig                             // larger than the MTU of the way out
+	DropNeighbourPending                   // too many packets wait for their neighbour
+	DropNeighbourFailed                    // the neighbour did not answer
+	DropTXRingFull                         // the TX ring of the way out stayed full
+	DropLinkDown                           // the way out has no carrier
+	DropPuntFailed                         // for the box itself, but the kernel did not take it
+	numDropReasons
+)
+
+// dropText holds name and help of each reason, in the order of the constants.
+var dropText = [numDropReasons][2]string{
+	{"drop_unspecified", "dropped without a reason (a bug: please report)"},
+	{"drop_malformed", "IP or transport header with impossible lengths"},
+	{"drop_truncated", "frame shorter than its headers say"},
+	{"drop_not_ip", "neither IPv4 nor IPv6"},
+	{"drop_ext_headers", "IPv6 extension headers beyond the limit"},
+	{"drop_fragment", "IP fragment: fragments are not tracked yet"},
+	{"drop_no_tuple", "message type that cannot be tracked"},
+	{"drop_handover_full", "ring to the owning worker was full"},
+	{"drop_invalid", "conntrack state INVALID"},
+	{"drop_icmp_unmatched", "ICMP error about no known flow"},
+	{"drop_external_new", "new flow from outside that no rule allows"},
+	{"drop_ttl_expired", "TTL or hop limit exceeded"},
+	{"drop_no_route", "no route to the destination"},
+	{"drop_route_forbidden", "blackhole, unreachable or prohibit route"},
+	{"drop_not_our_port", "route leaves by an interface that xdpct does not serve"},
+	{"drop_local_dst", "destination after translation is the box itself or link-local"},
+	{"drop_nat_exhausted", "no free address and port in the NAT pool"},
+	{"drop_nat_clash", "protocol without ports whose NAT tuple is taken"},
+	{"drop_table_full", "flow table full, nothing to evict"},
+	{"drop_helper", "refused by a helper"},
+	{"drop_too_big", "larger than the MTU of the way out"},
+	{"drop_neighbour_pending", "too many packets wait for a neighbour"},
+	{"drop_neighbour_failed", "neighbour did not answer"},
+	{"drop_tx_ring_full", "TX ring of the way out stayed full"},
+	{"drop_link_down", "way out has no carrier"},
+	{"drop_punt_failed", "for the box itself, but the kernel did not take it"},
+}
+
+// String returns the counter's name.
+func (r DropReason) String() string {
+	if r >= numDropReasons {
+		return "drop_unknown"
+	}
+	return dropText[r][0]
+}

@@ -1,0 +1,89 @@
+package dataplane
+
+// framePool is one worker's share of the UMEM. Every frame has a home, the
+// worker whose pool it started in; a frame freed elsewhere travels back
+// through a ring, so that no pool runs dry when traffic is handed over more in
+// one direction than in the other.
+//
+// The ledger of a gateway: each frame is in exactly one of free, the kernel
+// (fill or RX ring), a worker's burst, held, a hand-over ring, a return ring,
+// TX or completion ring.
+type framePool struct {
+	free      []uint64        // UMEM addresses of free frames; top is the warmest
+	frameSize uint64          // bytes, power of two
+	share     uint64          // bytes of UMEM per worker
+	worker    int             //
+	back      []*spsc[uint64] // back[w]: frames of worker w that were freed here
+	arriving  []*spsc[uint64] // arriving[w]: own frames that worker w freed
+}
+
+// newFramePools splits a UMEM of frames × size bytes evenly.
+func newFramePools(workers, framesEach int, frameSize uint64) []*framePool {
+	pools := make([]*framePool, workers)
+	for w := range pools {
+		p := &framePool{
+			free: make([]uint64, 0, framesEach), frameSize: frameSize,
+			share: uint64(framesEach) * frameSize, worker: w,
+			back:     make([]*spsc[uint64], workers),
+			arriving: make([]*spsc[uint64], workers),
+		}
+		for i := framesEach - 1; i >= 0; i-- {
+			p.free = append(p.free, uint64(w)*p.share+uint64(i)*frameSize)
+		}
+		pools[w] = p
+	}
+	for from := range pools {
+		for to := range pools {
+			if from != to {
+				// As many slots as the home has frames: it can never be full.
+				r := newSPSC[uint64](framesEach)
+				pools[from].back[to], pools[to].arriving[from] = r, r
+			}
+		}
+	}
+	return pools
+}
+
+// put frees the frame that addr lies in, here or at its home.
+func (p *framePool) put(addr uint64) {
+	addr &^= p.frameSize - 1
+	if home := int(addr / p.share); home != p.worker {
+		if !p.back[home].push(&addr) {
+			panic("dataplane: more frames returned than their home owns")
+		}
+		return
+	}
+	p.free = append(p.free, addr)
+}
+
+// get takes a free frame; false means that there is none.
+func (p *framePool) get() (uint64, bool) {
+	if len(p.free) == 0 && !p.collect() {
+		return 0, false
+	}
+	addr := p.free[len(p.free)-1]
+	p.free = p.free[:len(p.free)-1]
+	return addr, true
+}
+
+// collect takes in own frames that other workers freed.
+func (p *framePool) collect() bool {
+	var addr uint64
+	for _, r := range p.arriving {
+		for r != nil && r.pop(&addr) {
+			p.free = append(p.free, addr)
+		}
+	}
+	return len(p.free) > 0
+}
+
+// returning counts the frames of other workers that they have not taken back.
+func (p *framePool) returning() int {
+	n := 0
+	for _, r := range p.back {
+		if r != nil {
+			n += r.len()
+		}
+	}
+	return n
+}

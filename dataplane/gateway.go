@@ -1,0 +1,313 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpct/xdpct/dataplane/fib"
+	"github.com/xdpct/xdpct/dataplane/xsk"
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/nat"
+)
+
+// Gateway is everything that one `xdpct run` owns: the ports and their
+// programs, the frames, the workers, and what workers share. It is made by
+// New, serves from Start to Close, and is read by the control plane meanwhile.
+type Gateway struct {
+	opts    Options
+	path    *pathConfig
+	ports   []*port
+	maps    *xsk.Maps
+	umem    *xsk.UMEM
+	mirror  *fib.Mirror
+	local   *localAddrs
+	workers []*Worker
+	pools   []*framePool
+	shared  sharedState
+	started time.Time
+	serving sync.WaitGroup
+	closing sync.Once
+}
+
+// sharedState is what all workers of a gateway use.
+type sharedState struct {
+	expect *flowtable.Expectations
+	hub    *eventHub
+	use    *nat.PortUse
+	punt   *puntDevice // nil = no NAT address is the box's own
+	start  time.Time   // tick 0
+}
+
+// maxExpectations bounds the expectations of all workers together; the kernel
+// allows 4 × buckets/256, which is 4096 for its usual 262144 buckets.
+const maxExpectations = 4096
+
+// New makes a gateway: it checks the options, takes the memory, opens the
+// sockets and loads the programs, but attaches nothing. It must be called on a
+// thread in the network namespace of the ports. An error leaves nothing
+// behind.
+func New(o Options) (g *Gateway, err error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	g = &Gateway{opts: o, path: &pathConfig{helpers: o.Helpers, passInvalid: o.PassInvalid, spin: o.BusyPoll > 0}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.release())
+			g = nil
+		}
+	}()
+	for _, step := range []func() error{
+		g.findPorts, g.makeMirror, g.makeShared, g.makeFrames, g.openSockets, g.makeWorkers, g.makeLocal,
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+// complete fills in defaults and refuses what cannot be.
+func (o *Options) complete() error {
+	if o.MaxFlows == 0 {
+		o.MaxFlows = DefaultMaxFlows
+	}
+	if o.RingSize == 0 {
+		o.RingSize = DefaultRingSize
+	}
+	if o.FrameSize == 0 {
+		o.FrameSize = DefaultFrameSize
+	}
+	var sides [2]int
+	for _, p := range o.Ports {
+		sides[p.Realm]++
+	}
+	if sides[nat.RealmInternal] == 0 || sides[nat.RealmExternal] == 0 {
+		return errors.New("a gateway needs at least one internal and one external interface")
+	}
+	if len(o.Ports) > maxPorts {
+		return fmt.Errorf("%d interfaces, at most %d are possible", len(o.Ports), maxPorts)
+	}
+	if o.Tracker == nil {
+		o.Tracker = flowtable.NewTracker()
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if len(o.CPUs) == 0 {
+		cpus, err := allowedCPUs()
+		if err != nil {
+			return err
+		}
+		o.CPUs = cpus
+	}
+	return nil
+}
+
+// allowedCPUs lists the CPUs that this process may run on.
+func allowedCPUs() ([]int, error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return nil, fmt.Errorf("read CPU affinity: %w", err)
+	}
+	var cpus []int
+	for i := range len(set) * 64 {
+		if set.IsSet(i) {
+			cpus = append(cpus, i)
+		}
+	}
+	return cpus, nil
+}
+
+func (g *Gateway) makeShared() error {
+	g.shared.start = time.Now()
+	g.shared.expect = flowtable.NewExpectations(maxExpectations)
+	g.shared.use = &nat.PortUse{}
+	g.shared.hub = &eventHub{lost: func() uint64 {
+		return g.sum(func(c *counters) uint64 { return c.eventLost.Load() })
+	}}
+	maps, err := xsk.NewMaps(xsk.MapsOptions{SharedAddresses: maxSharedAddrs})
+	g.maps = maps
+	return err
+}
+
+// makeFrames takes the UMEM: for each socket a full fill ring and a full TX
+// ring, and some for what is under way between them.
+func (g *Gateway) makeFrames() error {
+	sockets := 0
+	for _, p := range g.ports {
+		sockets += p.queues
+	}
+	perWorker := (sockets+g.path.workers-1)/g.path.workers*3*g.opts.RingSize + maxHeld + 2*BurstSize
+	umem, err := xsk.NewUMEM(xsk.UMEMOptions{
+		Frames: perWorker * g.path.workers, FrameSize: g.opts.FrameSize, HugePages: g.opts.HugePages,
+	})
+	if err != nil {
+		return err
+	}
+	g.umem, g.path.umem = umem, umem
+	g.pools = newFramePools(g.path.workers, perWorker, uint64(g.opts.FrameSize))
+	return nil
+}
+
+// Start attaches the programs and starts the workers. When it returns without
+// an error, packets are being forwarded.
+func (g *Gateway) Start() error {
+	for _, w := range g.workers {
+		w.idle = newSleeper(w)
+		ready := make(chan error, 1)
+		g.serving.Add(1)
+		go g.serve(w, ready)
+		if err := <-ready; err != nil {
+			return errors.Join(err, g.Close())
+		}
+	}
+	for _, p := range g.ports {
+		if err := p.program.Attach(p.ifindex, g.opts.XDP); err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", p.name, err), g.Close())
+		}
+	}
+	g.started = time.Now()
+	return nil
+}
+
+// serve is a worker's thread.
+func (g *Gateway) serve(w *Worker, ready chan<- error) {
+	defer g.serving.Done()
+	// Never unlocked: a thread with a changed affinity must not be used again.
+	runtime.LockOSThread()
+	var set unix.CPUSet
+	set.Set(w.cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		ready <- fmt.Errorf("pin worker %d to CPU %d: %w", w.id, w.cpu, err)
+		return
+	}
+	ready <- nil
+	w.run()
+	w.shutMail()
+}
+
+// Close detaches the programs, stops the workers and frees everything. The
+// kernel's own forwarding is what it was before.
+func (g *Gateway) Close() error {
+	var err error
+	g.closing.Do(func() {
+		for _, p := range g.ports {
+			err = errors.Join(err, p.program.Detach())
+		}
+		for _, w := range g.workers {
+			w.stopped.Store(true)
+			w.edge.waker.wake()
+		}
+		g.serving.Wait()
+		err = errors.Join(err, g.release())
+	})
+	return err
+}
+
+// release frees what New took, as far as it got, in reverse order.
+func (g *Gateway) release() error {
+	var errs []error
+	if g.shared.hub != nil {
+		g.shared.hub.close()
+	}
+	if g.mirror != nil {
+		errs = append(errs, g.mirror.Close())
+	}
+	for _, w := range g.workers {
+		errs = append(errs, w.flows.table.Close(), w.edge.waker.close())
+	}
+	for _, p := range g.ports {
+		errs = append(errs, p.close())
+	}
+	if g.umem != nil {
+		errs = append(errs, g.umem.Close())
+	}
+	if g.maps != nil {
+		errs = append(errs, g.maps.Close())
+	}
+	if g.shared.punt != nil {
+		errs = append(errs, g.shared.punt.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Tables returns the flow table of each worker. They may be read by any
+// goroutine until Close.
+func (g *Gateway) Tables() []*flowtable.Table {
+	tables := make([]*flowtable.Table, len(g.workers))
+	for i, w := range g.workers {
+		tables[i] = w.flows.table
+	}
+	return tables
+}
+
+// Now returns the gateway's time.
+func (g *Gateway) Now() flowtable.Tick { return tickOf(time.Since(g.shared.start)) }
+
+// Started returns when packets were first forwarded.
+func (g *Gateway) Started() time.Time { return g.started }
+
+// Expectations returns the expectations of all workers.
+func (g *Gateway) Expectations() *flowtable.Expectations { return g.shared.expect }
+
+// Subscribe starts an event stream with room for size events.
+func (g *Gateway) Subscribe(size int) *Subscription { return g.shared.hub.subscribe(size) }
+
+// deleteBatch is how many flows a worker removes between two bursts.
+const deleteBatch = 32
+
+// Delete removes the flows that match and returns how many. The tables are
+// searched without their workers, who only get short lists of what to remove.
+func (g *Gateway) Delete(ctx context.Context, match func(*flowtable.Snapshot) bool) (int, error) {
+	removed := 0
+	for _, w := range g.workers {
+		n, err := w.deleteMatching(ctx, match)
+		removed += n
+		if err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+// deleteMatching removes the flows of one worker that match.
+func (w *Worker) deleteMatching(ctx context.Context, match func(*flowtable.Snapshot) bool) (removed int, err error) {
+	t := w.flows.table
+	var batch []flowtable.FlowID
+	flush := func() error {
+		ids := batch
+		batch = nil
+		return w.do(ctx, func(w *Worker) {
+			for _, id := range ids {
+				if t.Gen(id.Index) == id.Gen { // still the same flow
+					w.removeFlow(id.Index, flowtable.EndDeleted)
+					removed++
+				}
+			}
+		})
+	}
+	var s flowtable.Snapshot
+	for idx := uint32(1); idx <= t.HighWater(); idx++ {
+		if !t.Read(idx, w.nowAnywhere(), &s) || !match(&s) {
+			continue
+		}
+		batch = append(batch, flowtable.FlowID{Worker: uint8(w.id), Index: idx, Gen: s.Gen})
+		if len(batch) == deleteBatch {
+			if err := flush(); err != nil {
+				return removed, err
+			}
+		}
+	}
+	return removed, flush()
+}
+
+// nowAnywhere is the worker's time for other threads.
+func (w *Worker) nowAnywhere() flowtable.Tick { return tickOf(time.Since(w.clock.start)) }

@@ -1,0 +1,88 @@
+package dataplane
+
+import (
+	"github.com/xdpct/xdpct/dataplane/fib"
+	"github.com/xdpct/xdpct/dataplane/xsk"
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/packet"
+)
+
+// Limits of waiting for a neighbour. The kernel keeps 3 packets a neighbour
+// for 3 probes of a second each; here the bound is on all of them together, so
+// that a scan of empty addresses cannot take the frames away.
+const (
+	maxHeld  = 128
+	holdTime = 3 * flowtable.TicksPerSecond
+)
+
+// heldQueue is the packets of one worker that wait for a neighbour. They are
+// translated and ready but for their MAC addresses.
+type heldQueue struct {
+	pkts  [maxHeld]heldPkt
+	n     int
+	gen   uint32         // routing snapshot of the last look
+	asked flowtable.Tick // when the neighbours were last asked for
+}
+
+type heldPkt struct {
+	addr   uint64 // UMEM address of the Ethernet header
+	len    uint32 // bytes
+	family packet.Family
+	dst    packet.Addr // where it goes, after translation
+	until  flowtable.Tick
+}
+
+// hold puts a packet aside until its neighbour is known, and asks the kernel
+// to resolve it.
+func (w *Worker) hold(p *pkt, hop *fib.NextHop) {
+	q := &w.routes.held
+	if q.n == maxHeld {
+		p.drop(DropNeighbourPending)
+		return
+	}
+	dst := w.outerDst(p)
+	q.pkts[q.n] = heldPkt{addr: p.addr, len: uint32(len(p.frame)), family: p.hdr.Family,
+		dst: dst, until: w.clock.now + holdTime}
+	q.n++
+	p.verdict = VerdictHeld
+	w.resolve(hop, dst, p.hdr.Family)
+}
+
+// resolve asks for the neighbour behind a hop: its gateway, or the destination
+// itself where that is on the link.
+func (w *Worker) resolve(hop *fib.NextHop, dst packet.Addr, f packet.Family) {
+	w.routes.mirror.Resolve(hop.Neighbour(dst.Netip(f)), hop.Ifindex)
+}
+
+// retryHeld sends the held packets whose neighbour is known by now, and gives
+// up on those that waited too long.
+func (w *Worker) retryHeld() {
+	q := &w.routes.held
+	if q.n == 0 || q.gen == w.routes.now.Gen() && w.clock.now == q.asked {
+		return
+	}
+	q.gen, q.asked = w.routes.now.Gen(), w.clock.now
+	kept := 0
+	for i := range q.n {
+		h := &q.pkts[i]
+		id := w.routes.lookup(h.dst, h.family)
+		switch {
+		case id >= fib.FirstHop && w.routes.now.Hop(id).Valid:
+			w.sendHeld(h, w.routes.now.Hop(id))
+		case int32(w.clock.now-h.until) >= 0:
+			w.frames.put(h.addr)
+			w.count.drops[DropNeighbourFailed].Add(1)
+		default:
+			q.pkts[kept] = *h
+			kept++
+		}
+	}
+	q.n = kept
+	w.flushTX()
+}
+
+func (w *Worker) sendHeld(h *heldPkt, hop *fib.NextHop) {
+	frame := w.cfg.umem.Bytes(h.addr, h.len)
+	packet.Ethernet(frame).SetAddrs(&hop.DstMAC, &hop.SrcMAC)
+	w.queueTX(uint8(hop.Port), xsk.Desc{Addr: h.addr, Len: h.len})
+}

@@ -1,0 +1,76 @@
+package dataplane
+
+import (
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/helpers"
+	"github.com/xdpct/xdpct/nat"
+)
+
+// help shows the packets of flows with a helper to that helper, which may
+// announce flows and rewrite text, and adjusts the sequence numbers of flows
+// whose text has changed in length.
+//
+// Reads: class, ref, hdr. Writes: frame, hdr, verdict.
+//
+// In the kernel helpers run after source NAT (NF_IP_PRI_CONNTRACK_HELPER);
+// here they run before it, so a helper sees the addresses as the sender wrote
+// them and reads the translated ones from the flow's tuples.
+func (w *Worker) help(b *burst) {
+	for i := range b.n {
+		p := &b.pkts[i]
+		if p.class == helpInspect && p.verdict == VerdictForward && !p.bare {
+			w.helpOne(p)
+		}
+	}
+}
+
+func (w *Worker) helpOne(p *pkt) {
+	idx := p.ref.Index()
+	f := w.flows.table.Flow(idx)
+	x := w.flows.table.Ext(idx)
+	if x == nil || f.Status()&flowtable.StatusDying != 0 {
+		return
+	}
+	if x.Helper != 0 && !w.inspect(p, idx, helpers.ID(x.Helper)) {
+		return
+	}
+	if f.Status()&flowtable.StatusSeqAdjust != 0 {
+		nat.AdjustTCP(p.frame, &p.hdr, x, p.ref.Dir())
+	}
+}
+
+// inspect calls the flow's helper; false means that it dropped the packet.
+func (w *Worker) inspect(p *pkt, idx uint32, id helpers.ID) bool {
+	c := &w.helper
+	c.Index, c.Dir, c.Now = idx, p.ref.Dir(), w.clock.now
+	c.Headers, c.Frame = &p.hdr, p.frame
+	verdict := w.cfg.helpers.Packet(id, c)
+	if c.Removed.ID != 0 {
+		w.emitExpectation(flowtable.EventDestroy, &c.Removed)
+	}
+	if c.Added.ID != 0 {
+		w.count.expectNew.Add(1)
+		w.emitExpectation(flowtable.EventNew, &c.Added)
+	}
+	switch verdict {
+	case helpers.VerdictAccept:
+	case helpers.VerdictChanged:
+		p.frame = c.Frame
+	default:
+		p.drop(DropHelper)
+		return false
+	}
+	return true
+}
+
+// helperCounters lists what helpers count, by cause.
+func helperCounters() []named {
+	var list []named
+	var none helpers.Counters
+	none.Each(func(c helpers.Cause, _ uint64) bool {
+		list = append(list, named{"ftp_" + c.String(), "FTP segments by what the helper did with them",
+			func(w *Worker) uint64 { return w.helper.Counters.Load(c) }})
+		return true
+	})
+	return list
+}

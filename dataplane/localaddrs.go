@@ -1,0 +1,144 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+
+	"github.com/xdpct/xdpct/dataplane/fib"
+	"github.com/xdpct/xdpct/dataplane/xsk"
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/nat"
+	"github.com/xdpct/xdpct/packet"
+)
+
+// maxSharedAddrs is how many addresses may be both the box's own and NAT
+// addresses at a time; each takes 768 KiB of counters.
+const maxSharedAddrs = 8
+
+// localAddrs keeps the XDP programs informed of which addresses are the box's
+// own and which of those NAT uses too. It follows the routing mirror.
+type localAddrs struct {
+	gw    *Gateway
+	log   *slog.Logger
+	index map[netip.Addr]uint16    // block of the port-use counters, kept for good
+	known map[netip.Addr]xsk.Local // what the programs were told last
+}
+
+// makeLocal fills the map before the first packet and follows every change.
+func (g *Gateway) makeLocal() error {
+	g.local = &localAddrs{gw: g, log: g.opts.Log, index: make(map[netip.Addr]uint16)}
+	if err := g.local.update(g.mirror.Snapshot()); err != nil {
+		return err
+	}
+	if g.opts.NAT.Masquerade || len(g.local.index) > 0 {
+		punt, err := newPuntDevice()
+		if err != nil {
+			return fmt.Errorf("interface towards the kernel, needed because a NAT address is the box's own: %w", err)
+		}
+		g.shared.punt = punt
+		for _, w := range g.workers {
+			w.edge.punt = punt
+		}
+	}
+	g.mirror.OnChange(func(s *fib.Snapshot) {
+		if err := g.local.update(s); err != nil {
+			g.local.log.Error("cannot tell the XDP program the box's addresses", "error", err)
+		}
+	})
+	return nil
+}
+
+// update brings the programs' view in line with a routing snapshot.
+func (l *localAddrs) update(s *fib.Snapshot) error {
+	want := make(map[netip.Addr]xsk.Local)
+	var errs []error
+	for _, a := range s.LocalAddrs() {
+		addr := a.Prefix.Addr().Unmap()
+		e := xsk.Local{Flags: xsk.LocalBox}
+		if l.usedByNAT(addr, a.Port, s) {
+			if index, err := l.share(addr); err != nil {
+				errs = append(errs, err)
+			} else {
+				e.Flags |= xsk.LocalNAT
+				e.Index = index
+			}
+		}
+		if old, ok := want[addr]; !ok || old.Flags&xsk.LocalNAT == 0 {
+			want[addr] = e
+		}
+	}
+	l.dropStale(want)
+	l.known = want
+	return errors.Join(append(errs, l.gw.maps.SetLocal(want))...)
+}
+
+// usedByNAT reports whether flows are translated to one of the box's own
+// addresses.
+func (l *localAddrs) usedByNAT(a netip.Addr, port uint16, s *fib.Snapshot) bool {
+	cfg := &l.gw.opts.NAT
+	if cfg.Masquerade && a.Is4() && port != fib.NoPort && l.gw.ports[port].realm == nat.RealmExternal {
+		return true
+	}
+	for _, p := range cfg.SNAT {
+		if a.Compare(p.First) >= 0 && a.Compare(p.Last) <= 0 {
+			return true
+		}
+	}
+	for _, r := range cfg.DNAT {
+		if r.Addr == a {
+			return true
+		}
+	}
+	return false
+}
+
+// share gives an address its counters; an address that comes back gets those
+// that it had.
+func (l *localAddrs) share(a netip.Addr) (uint16, error) {
+	if i, ok := l.index[a]; ok {
+		return i, nil
+	}
+	if len(l.index) == maxSharedAddrs {
+		return 0, fmt.Errorf("NAT with the box's own address %s: only %d such addresses are possible", a, maxSharedAddrs)
+	}
+	i := uint16(len(l.index))
+	from := xsk.PortUseOffset(i, 0, 0)
+	mem := l.gw.maps.PortUseMemory()[from : from+nat.PortUseSlots]
+	if err := l.gw.shared.use.Register(packet.FamilyOf(a), packet.AddrOf(a), mem); err != nil {
+		return 0, err
+	}
+	for _, r := range l.gw.opts.NAT.DNAT {
+		if r.Addr == a {
+			l.gw.shared.use.Hold(r.Proto, packet.FamilyOf(a), packet.AddrOf(a), r.Port)
+		}
+	}
+	l.index[a] = i
+	return i, nil
+}
+
+// dropStale ends the flows that masquerade with an address that the box no
+// longer has: no answer can reach them (nf_nat_masquerade, masq_inet_event).
+func (l *localAddrs) dropStale(want map[netip.Addr]xsk.Local) {
+	if !l.gw.opts.NAT.Masquerade {
+		return
+	}
+	for a, old := range l.known {
+		if _, ok := want[a]; ok || old.Flags&xsk.LocalNAT == 0 {
+			continue
+		}
+		gone := packet.AddrOf(a)
+		go func() {
+			n, err := l.gw.Delete(context.Background(), func(s *flowtable.Snapshot) bool {
+				return s.Status&flowtable.StatusSNAT != 0 && s.Reply.Dst == gone
+			})
+			if err != nil && !errors.Is(err, ErrStopped) {
+				l.log.Error("cannot end the flows of a removed address", "address", a, "error", err)
+			} else if n > 0 {
+				l.log.Info("address removed, its masqueraded flows ended", "address", a, "flows", n)
+			}
+		}()
+	}
+}

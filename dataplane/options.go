@@ -1,0 +1,58 @@
+package dataplane
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/xdpct/xdpct/dataplane/xsk"
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/helpers"
+	"github.com/xdpct/xdpct/nat"
+)
+
+// Options is what a gateway is made from. The zero value of a field takes the
+// default that its comment names.
+type Options struct {
+	Ports   []PortOptions      // at least one internal and one external
+	NAT     nat.Config         // Workers is set by New
+	Helpers *helpers.Set       // nil = none
+	Tracker *flowtable.Tracker // nil = the kernel's defaults
+
+	MaxFlows    int   // of all workers together; default 262144
+	Queues      int   // receive queues to serve on each port; 0 = all that it has
+	CPUs        []int // that workers are pinned to; nil = the first of the process's
+	PassInvalid bool  // forward packets in state INVALID untranslated
+
+	XDP       xsk.AttachMode
+	ZeroCopy  xsk.ZeroCopy
+	BusyPoll  time.Duration // 0 = off
+	RingSize  int           // slots of the RX and TX rings, power of two; default 2048
+	FrameSize int           // bytes, 2048 or 4096; default 2048
+	HugePages bool          // 2 MiB pages for frames and tables where there are any
+
+	Log *slog.Logger
+}
+
+// PortOptions names an interface and its side.
+type PortOptions struct {
+	Name  string
+	Realm nat.Realm
+}
+
+// Defaults of Options.
+const (
+	DefaultMaxFlows  = 262144
+	DefaultRingSize  = 2048
+	DefaultFrameSize = 2048
+)
+
+// pathConfig is what all workers know and none changes.
+type pathConfig struct {
+	umem        *xsk.UMEM
+	realm       [maxPorts]nat.Realm // by port number
+	tables      []*flowtable.Table  // by worker; others than the own one are only read
+	helpers     *helpers.Set
+	workers     int
+	passInvalid bool
+	spin        bool // never sleep: the sockets busy-poll
+}

@@ -1,0 +1,68 @@
+package dataplane
+
+import (
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/packet"
+)
+
+// parse reads the headers of each packet and forms the tuple that the flow
+// table knows it by.
+//
+// Reads: frame. Writes: hdr, tuple; inner and related for ICMP errors.
+func (w *Worker) parse(b *burst) {
+	for i := range b.n {
+		w.parseOne(&b.pkts[i])
+	}
+}
+
+func (w *Worker) parseOne(p *pkt) {
+	switch packet.Parse(p.frame, &p.hdr) {
+	case packet.ParseOK:
+	case packet.ParseTruncated:
+		p.drop(DropTruncated)
+		return
+	case packet.ParseNotIP:
+		p.drop(DropNotIP)
+		return
+	case packet.ParseExtHeaders:
+		p.drop(DropExtHeaders)
+		return
+	default:
+		p.drop(DropMalformed)
+		return
+	}
+	p.frame = p.frame[:p.hdr.End] // Ethernet padding stays behind
+	switch {
+	case p.hdr.Fragment != packet.NotFragment:
+		p.drop(DropFragment)
+	case isICMPError(p):
+		w.parseQuoted(p)
+	case !flowtable.TupleOf(p.frame, &p.hdr, &p.tuple):
+		p.drop(DropNoTuple)
+	}
+}
+
+// isICMPError reports whether the packet is an error message about another.
+func isICMPError(p *pkt) bool {
+	switch p.hdr.Proto {
+	case packet.ProtoICMP:
+		return p.hdr.Family == packet.IPv4 && packet.IsICMPError(packet.IPv4, p.frame[p.hdr.L4])
+	case packet.ProtoICMPv6:
+		return p.hdr.Family == packet.IPv6 && packet.IsICMPError(packet.IPv6, p.frame[p.hdr.L4])
+	}
+	return false
+}
+
+// parseQuoted forms the tuple of an ICMP error: that of the quoted packet,
+// inverted, because the flow is looked up as if the quoted packet had been
+// answered (nf_conntrack_inet_error).
+func (w *Worker) parseQuoted(p *pkt) {
+	var quoted flowtable.Tuple
+	if packet.ParseInner(p.frame, int(p.hdr.Payload), &p.inner) != packet.ParseOK ||
+		p.inner.Family != p.hdr.Family ||
+		!flowtable.TupleOf(p.frame, &p.inner, &quoted) {
+		p.drop(DropICMPUnmatched)
+		return
+	}
+	p.tuple, p.related = quoted.Invert(), true
+}

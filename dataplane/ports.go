@@ -1,0 +1,125 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/xdpct/xdpct/dataplane/fib"
+	"github.com/xdpct/xdpct/dataplane/xsk"
+	"github.com/xdpct/xdpct/nat"
+)
+
+// port is one interface that the gateway serves.
+type port struct {
+	name    string
+	realm   nat.Realm
+	ifindex int
+	device  xsk.Device
+	queues  int
+	program *xsk.Program
+	sockets []*xsk.Socket // by queue
+}
+
+func (p *port) close() error {
+	var errs []error
+	for _, s := range p.sockets {
+		errs = append(errs, s.Close())
+	}
+	if p.program != nil {
+		errs = append(errs, p.program.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// findPorts looks at the interfaces and decides how many workers there are:
+// one for each queue that all ports have, as far as there are CPUs.
+func (g *Gateway) findPorts() error {
+	workers := len(g.opts.CPUs)
+	for i, o := range g.opts.Ports {
+		d, err := xsk.ReadDevice(o.Name)
+		if err != nil {
+			return err
+		}
+		if !d.Up {
+			return fmt.Errorf("interface %s is down: bring it up with `ip link set %s up`", o.Name, o.Name)
+		}
+		queues, err := g.servedQueues(&d)
+		if err != nil {
+			return err
+		}
+		workers = min(workers, queues)
+		g.ports = append(g.ports, &port{name: o.Name, realm: o.Realm, ifindex: d.Ifindex, device: d, queues: queues})
+		g.path.realm[i] = o.Realm
+	}
+	g.path.workers = workers
+	g.opts.NAT.Workers = workers
+	return g.opts.NAT.Validate()
+}
+
+// servedQueues checks the number of queues asked for. All receive queues must
+// be served, for packets on any other would be lost.
+func (g *Gateway) servedQueues(d *xsk.Device) (int, error) {
+	if d.TXQueues < d.RXQueues {
+		return 0, fmt.Errorf("interface %s has %d receive queues but %d transmit queues: make them equal with `ethtool -L %s`",
+			d.Name, d.RXQueues, d.TXQueues, d.Name)
+	}
+	if n := g.opts.Queues; n != 0 && n != d.RXQueues {
+		return 0, fmt.Errorf("interface %s has %d receive queues, --queues %d would not serve all of them: change it with `ethtool -L %s combined %d` or leave --queues out",
+			d.Name, d.RXQueues, n, d.Name, n)
+	}
+	return d.RXQueues, nil
+}
+
+func (g *Gateway) makeMirror() error {
+	var ports []fib.PortConfig
+	for i, p := range g.ports {
+		ports = append(ports, fib.PortConfig{Name: p.name, Number: uint16(i)})
+	}
+	m, err := fib.New(fib.Options{Ports: ports, Logger: g.opts.Log})
+	g.mirror = m
+	return err
+}
+
+// openSockets loads a program for each port and opens a socket on each queue.
+func (g *Gateway) openSockets() error {
+	var options []xsk.SocketOptions
+	for _, p := range g.ports {
+		if !p.device.FitsFrame(g.umem) {
+			return fmt.Errorf("interface %s has MTU %d, frames of %d bytes hold packets of %d: lower the MTU or use --frame-size 4096",
+				p.name, p.device.MTU, g.opts.FrameSize, g.umem.MaxPacket())
+		}
+		program, err := xsk.NewProgram(g.maps, xsk.ProgramOptions{MAC: p.device.MAC, Queues: p.queues})
+		if err != nil {
+			return err
+		}
+		p.program = program
+		for q := range p.queues {
+			options = append(options, xsk.SocketOptions{
+				Ifindex: p.ifindex, Queue: q, UMEM: g.umem, ZeroCopy: g.opts.ZeroCopy, BusyPoll: g.opts.BusyPoll,
+				RXSize: g.opts.RingSize, TXSize: g.opts.RingSize,
+				FillSize: 2 * g.opts.RingSize, CompletionSize: 2 * g.opts.RingSize,
+			})
+		}
+	}
+	sockets, err := xsk.OpenAll(options)
+	if err != nil {
+		return g.nameQueue(err)
+	}
+	for _, p := range g.ports {
+		p.sockets, sockets = sockets[:p.queues:p.queues], sockets[p.queues:]
+		for _, s := range p.sockets {
+			if err := p.program.Register(s); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// nameQueue adds to a socket error what the operator can do.
+func (g *Gateway) nameQueue(err error) error {
+	if errors.Is(err, xsk.ErrQueueBusy) {
+		return fmt.Errorf("%w: another program (a second xdpct?) serves these interfaces, stop it first", err)
+	}
+	return err
+}

@@ -1,0 +1,66 @@
+package dataplane
+
+import (
+	"fmt"
+
+	"github.com/xdpct/xdpct/dataplane/xsk"
+	"github.com/xdpct/xdpct/nat"
+)
+
+// PortInfo is what an operator wants to know of a port: what was asked of the
+// kernel, and what was really obtained.
+type PortInfo struct {
+	Name      string
+	Realm     nat.Realm
+	Driver    string
+	Attach    xsk.AttachMode
+	ZeroCopy  bool
+	Queues    int
+	MTU       int // bytes
+	LinkUp    bool
+	RXPackets uint64
+	TXPackets uint64
+	Lost      uint64 // packets lost between the NIC and the workers
+	Decisions []Counter
+}
+
+// Ports describes the ports at this moment.
+func (g *Gateway) Ports() ([]PortInfo, error) {
+	routes := g.mirror.Snapshot()
+	infos := make([]PortInfo, len(g.ports))
+	for i, p := range g.ports {
+		infos[i] = PortInfo{
+			Name: p.name, Realm: p.realm, Driver: p.device.Driver, Attach: p.program.Mode(),
+			ZeroCopy: p.sockets[0].ZeroCopy(), Queues: p.queues, MTU: p.device.MTU,
+			LinkUp:    routes.LinkUp(uint16(i)),
+			RXPackets: g.sum(func(c *counters) uint64 { return c.portRX[i].Load() }),
+			TXPackets: g.sum(func(c *counters) uint64 { return c.portTX[i].Load() }),
+		}
+		if state := routes.Port(uint16(i)); state != nil {
+			infos[i].MTU = int(state.MTU)
+		}
+		if err := p.count(&infos[i]); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	return infos, nil
+}
+
+// count adds the kernel's counters of the port.
+func (p *port) count(info *PortInfo) error {
+	for _, s := range p.sockets {
+		st, err := s.Stats()
+		if err != nil {
+			return err
+		}
+		info.Lost += st.RXDropped + st.RXRingFull
+	}
+	var decisions [xsk.Decisions]uint64
+	if err := p.program.Counters(&decisions); err != nil {
+		return err
+	}
+	for d, n := range decisions {
+		info.Decisions = append(info.Decisions, Counter{xsk.Decision(d).String(), xsk.Decision(d).Help(), n})
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package dataplane
+
+import "github.com/xdpct/xdpct/dataplane/xsk"
+
+// rxQueue is one hardware queue that a worker serves.
+type rxQueue struct {
+	sock    *xsk.Socket
+	port    uint8 // number of the port
+	missing int   // frames that the fill ring has room for
+	descs   [BurstSize]xsk.Desc
+}
+
+// receive fills the burst from a queue's RX ring, or, with q nil, from what
+// other workers handed over, and returns the number of packets.
+//
+// Writes: n, frame, addr, in; resets the rest.
+func (w *Worker) receive(b *burst, q *rxQueue) int {
+	b.n = 0
+	if q == nil {
+		w.receiveHandedOver(b)
+		return b.n
+	}
+	b.n = q.sock.Receive(q.descs[:])
+	q.missing += b.n
+	for i := range b.n {
+		d := &q.descs[i]
+		w.admit(&b.pkts[i], d.Addr, d.Len, q.port)
+	}
+	w.refill(q)
+	if b.n > 0 {
+		w.count.portRX[q.port].Add(uint64(b.n))
+	}
+	return b.n
+}
+
+// admit starts a packet's life in the burst.
+func (w *Worker) admit(p *pkt, addr uint64, n uint32, in uint8) {
+	room := w.cfg.umem.FrameRoom(addr)
+	p.frame, p.addr, p.in = room[:n:len(room)], addr, in
+	p.ref, p.hop = 0, 0
+	p.verdict, p.reason = VerdictForward, DropUnspecified
+	p.related, p.bare, p.class = false, false, helpNone
+}
+
+// refill gives the queue new frames for those that were received, in bursts,
+// and wakes the driver if it asked for it.
+func (w *Worker) refill(q *rxQueue) {
+	var addrs [BurstSize]uint64
+	for q.missing > 0 {
+		n := 0
+		for n < min(q.missing, BurstSize) {
+			addr, ok := w.frames.get()
+			if !ok {
+				break
+			}
+			addrs[n] = addr
+			n++
+		}
+		if n == 0 {
+			break
+		}
+		if q.sock.Fill(addrs[:n]) != n {
+			panic("dataplane: fill ring took fewer frames than it had room for")
+		}
+		q.missing -= n
+	}
+	if q.sock.NeedsRXWakeup() {
+		q.sock.WakeRX()
+	}
+}
+
+// receiveHandedOver takes packets that other workers passed to this one.
+func (w *Worker) receiveHandedOver(b *burst) {
+	var h handed
+	for i := range w.edge.peers {
+		in := w.edge.peers[i].in
+		if in == nil {
+			continue
+		}
+		for b.n < BurstSize && in.pop(&h) {
+			w.admit(&b.pkts[b.n], h.addr, h.len, uint8(h.in))
+			b.n++
+		}
+	}
+	if b.n > 0 {
+		w.count.handedIn.Add(uint64(b.n))
+	}
+}

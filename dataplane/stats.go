@@ -1,0 +1,95 @@
+package dataplane
+
+import "github.com/xdpct/xdpct/flowtable"
+
+// Counter is a figure for people and metrics.
+type Counter struct {
+	Name  string
+	Help  string
+	Value uint64
+}
+
+// WorkerStats are the counters of one worker.
+type WorkerStats struct {
+	CPU      int
+	Counters []Counter // same names and order for each worker
+}
+
+// named is how a counter is found, named and explained.
+type named struct {
+	name, help string
+	read       func(*Worker) uint64
+}
+
+// workerCounters lists what each worker counts, in the order in which it is
+// shown: flows first, then drops in the order of the packet path.
+func workerCounters() []named {
+	list := []named{
+		{"flows", "flows in the table now", func(w *Worker) uint64 { return uint64(w.flows.table.Len()) }},
+		{"flows_new", "flows made", func(w *Worker) uint64 { return w.count.flowsNew.Load() }},
+		{"flows_ended", "flows removed, for any reason", func(w *Worker) uint64 { return w.count.flowsGone.Load() }},
+		{"early_drop", "flows evicted from a full table", func(w *Worker) uint64 { return w.count.earlyDrop.Load() }},
+		{"table_full", "new flows refused because the table was full", func(w *Worker) uint64 { return w.count.tableFull.Load() }},
+		{"nat_mappings", "source translations in use now", func(w *Worker) uint64 { return w.flows.nat.Stats().Mappings }},
+		{"handed_over", "packets taken over from the queues of other workers", func(w *Worker) uint64 { return w.count.handedIn.Load() }},
+		{"punted", "packets given to the kernel after a look at the flow table", func(w *Worker) uint64 { return w.count.punted.Load() }},
+		{"icmp_sent", "ICMP errors sent by the gateway itself", func(w *Worker) uint64 { return w.count.icmpSent.Load() }},
+		{"tx_errors", "times that the kernel refused to send (link down)", func(w *Worker) uint64 { return w.count.txErrors.Load() }},
+		{"events_lost", "events that found no room on their way to the readers", func(w *Worker) uint64 { return w.count.eventLost.Load() }},
+		{"expect_new", "expectations made by helpers", func(w *Worker) uint64 { return w.count.expectNew.Load() }},
+		{"helper_no_room", "flows that got no helper for want of room", func(w *Worker) uint64 { return w.count.helperNoRoom.Load() }},
+	}
+	for r := range numDropReasons {
+		list = append(list, named{dropText[r][0], dropText[r][1], func(w *Worker) uint64 { return w.count.drops[r].Load() }})
+	}
+	for c := 1; c < flowtable.NumInvalid; c++ {
+		list = append(list, named{"invalid_" + flowtable.Invalid(c).String(), "packets in state INVALID, by cause",
+			func(w *Worker) uint64 { return w.count.invalid[c].Load() }})
+	}
+	return append(list, helperCounters()...)
+}
+
+// WorkerStats returns the counters of each worker.
+func (g *Gateway) WorkerStats() []WorkerStats {
+	list := workerCounters()
+	stats := make([]WorkerStats, len(g.workers))
+	for i, w := range g.workers {
+		stats[i].CPU = w.cpu
+		for _, c := range list {
+			stats[i].Counters = append(stats[i].Counters, Counter{c.name, c.help, c.read(w)})
+		}
+	}
+	return stats
+}
+
+// sum adds up one figure over all workers.
+func (g *Gateway) sum(read func(*counters) uint64) uint64 {
+	total := uint64(0)
+	for _, w := range g.workers {
+		total += read(w.count)
+	}
+	return total
+}
+
+// SharedStats returns the figures that belong to no single worker.
+func (g *Gateway) SharedStats() []Counter {
+	l := g.Ledger()
+	memory := uint64(0)
+	for _, w := range g.workers {
+		memory += w.flows.table.MemoryBytes() + w.flows.nat.MemoryBytes()
+	}
+	routes := g.mirror.Stats()
+	return []Counter{
+		{"expectations", "expectations pending now", uint64(g.shared.expect.Len())},
+		{"table_bytes", "memory of flow tables and NAT mappings", memory},
+		{"umem_bytes", "memory of packet frames", uint64(g.umem.Size())},
+		{"frames", "frames in the UMEM", uint64(l.Total)},
+		{"frames_free", "frames in the workers' pools", uint64(l.Free)},
+		{"frames_kernel", "frames in the rings of the sockets and in the driver", uint64(l.Kernel)},
+		{"frames_held", "frames waiting for a neighbour", uint64(l.Held)},
+		{"frames_moving", "frames on their way between workers", uint64(l.Moving)},
+		{"frames_missing", "frames in no place of the ledger: those in a burst now, 0 at rest", uint64(max(l.Missing, 0))},
+		{"route_snapshots", "changes of routes, neighbours or links taken over", routes.Snapshots},
+		{"neighbour_requests", "neighbours that the kernel was asked to resolve", routes.Resolves},
+	}
+}

@@ -1,0 +1,85 @@
+package dataplane
+
+import (
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/nat"
+	"github.com/xdpct/xdpct/packet"
+)
+
+// peer is another worker as this one sees it.
+type peer struct {
+	out   *spsc[handed] // to it; nil for oneself
+	in    *spsc[handed] // from it; nil for oneself
+	waker *waker        // ends its sleep
+}
+
+// steer hands packets of flows that another worker owns to that worker.
+// Packets that were handed over (q nil) are already where they belong.
+//
+// Reads: tuple, in, addr. Writes: verdict.
+func (w *Worker) steer(b *burst, q *rxQueue) {
+	if q == nil || len(w.edge.peers) == 1 {
+		return
+	}
+	woken := uint64(0)
+	for i := range b.n {
+		p := &b.pkts[i]
+		if p.verdict != VerdictForward {
+			continue
+		}
+		owner := w.owner(&p.tuple, p.in)
+		if owner == w.id {
+			continue
+		}
+		h := handed{addr: p.addr, len: uint32(len(p.frame)), in: uint32(p.in)}
+		if !w.edge.peers[owner].out.push(&h) {
+			p.drop(DropHandoverFull)
+			continue
+		}
+		p.verdict = VerdictHandedOver
+		woken |= 1 << owner
+	}
+	if woken != 0 {
+		w.wakePeers(woken)
+	}
+}
+
+// wakePeers ends the sleep of the workers whose bit is set.
+func (w *Worker) wakePeers(set uint64) {
+	for i := range w.edge.peers {
+		if set&(1<<i) != 0 {
+			w.edge.peers[i].waker.wake()
+		}
+	}
+}
+
+// owner says which worker owns the flow of a packet with this tuple that came
+// in by this port. It is a pure function of the packet and the rules, and the
+// same for both directions of a flow:
+//
+//   - the port number on the internal side decides. NAT gives out external
+//     ports of the owner only (nat.PortOwner), so the destination port of the
+//     answer says the same as the source port of the question, and a port
+//     that is kept is always owned;
+//   - behind a DNAT rule many clients share one internal port, so there the
+//     client's port decides;
+//   - protocols without ports belong to worker 0.
+func (w *Worker) owner(t *flowtable.Tuple, in uint8) int {
+	switch t.Proto {
+	case packet.ProtoTCP, packet.ProtoUDP:
+	case packet.ProtoICMP, packet.ProtoICMPv6: // the identifier, in both directions
+		return nat.PortOwner(t.SrcPort, w.cfg.workers)
+	default:
+		return 0
+	}
+	byDst, served := w.cfg.realm[in] == nat.RealmExternal, false
+	if byDst {
+		_, _, served = w.flows.nat.MatchDNAT(t)
+	} else {
+		_, _, served = w.flows.nat.MatchDNATReply(t)
+	}
+	if byDst != served {
+		return nat.PortOwner(t.DstPort, w.cfg.workers)
+	}
+	return nat.PortOwner(t.SrcPort, w.cfg.workers)
+}

@@ -1,0 +1,127 @@
+package dataplane
+
+import (
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/packet"
+)
+
+// track applies each packet to its flow's state, or makes a new flow, which
+// includes choosing its translation: the reply tuple must be known before a
+// flow can be found by it.
+//
+// Reads: hdr, tuple, hash, ref. Writes: ref, class, bare, verdict.
+func (w *Worker) track(b *burst) {
+	w.flows.changed = false
+	for i := range b.n {
+		if p := &b.pkts[i]; p.verdict == VerdictForward {
+			w.trackOne(p)
+		}
+	}
+}
+
+func (w *Worker) trackOne(p *pkt) {
+	if w.flows.changed { // an earlier packet of this burst added or removed a flow
+		p.ref = w.flows.table.Lookup(&p.tuple, p.hash, w.clock.now)
+	}
+	if p.related {
+		w.trackRelated(p)
+		return
+	}
+	if p.ref == 0 {
+		w.newFlow(p)
+		return
+	}
+	if w.expired(p) {
+		return
+	}
+	idx := p.ref.Index()
+	step := w.flows.tracker.Advance(w.flows.table, idx, p.ref.Dir(), p.frame, &p.hdr, w.clock.now)
+	switch step.Outcome {
+	case flowtable.OutcomeAccept, flowtable.OutcomeIgnore:
+		if step.Changes != 0 {
+			w.emitFlow(flowtable.EventUpdate, idx)
+		}
+	case flowtable.OutcomeRestart:
+		w.removeFlow(idx, flowtable.EndImmediate)
+		w.newFlow(p)
+		return
+	case flowtable.OutcomeDestroy:
+		w.flows.dying = append(w.flows.dying, idx)
+	default:
+		w.invalid(p, step.Cause)
+		return
+	}
+	if w.flows.table.Flow(idx).Status()&needsHelp != 0 {
+		p.class = helpInspect
+	}
+}
+
+// needsHelp is the status of flows whose packets the help stage must see.
+const needsHelp = flowtable.StatusHelper | flowtable.StatusSeqAdjust
+
+// trackRelated handles an ICMP error about a flow. It belongs to the flow in
+// the direction of an answer to the packet that it quotes, changes nothing of
+// its state and does not renew it (RFC 5508 REQ-6). Its outer destination must
+// be the one that such an answer would have, else it is INVALID, as in
+// nf_conntrack_inet_error.
+func (w *Worker) trackRelated(p *pkt) {
+	if p.ref == 0 {
+		w.unmatchedError(p)
+		return
+	}
+	if w.outerDst(p) != p.tuple.Dst {
+		w.invalid(p, flowtable.InvalidICMPError)
+		return
+	}
+	w.expired(p)
+}
+
+// unmatchedError handles an ICMP error about no flow of ours: the box's own
+// packets may have caused it.
+func (w *Worker) unmatchedError(p *pkt) {
+	if w.isLocal(w.outerDst(p), p.hdr.Family) {
+		p.verdict = VerdictPunt
+		return
+	}
+	if w.cfg.passInvalid {
+		p.bare = true
+		return
+	}
+	p.drop(DropICMPUnmatched)
+}
+
+// outerDst returns the destination address of the packet itself.
+func (w *Worker) outerDst(p *pkt) packet.Addr {
+	if p.hdr.Family == packet.IPv4 {
+		return packet.IPv4Header(p.frame[p.hdr.L3:]).Dst()
+	}
+	return packet.IPv6Header(p.frame[p.hdr.L3:]).Dst()
+}
+
+// invalid ends the way of a packet in conntrack state INVALID: dropped, and
+// never forwarded with an untranslated address, unless the operator asked for
+// it (--invalid pass).
+func (w *Worker) invalid(p *pkt, cause flowtable.Invalid) {
+	w.count.invalid[cause].Add(1)
+	if w.cfg.passInvalid {
+		p.bare = true
+		return
+	}
+	p.drop(DropInvalid)
+}
+
+// expired answers a packet that may not be forwarded any further with time
+// exceeded, and reports whether it was one. It looks before translation, so
+// that the answer quotes the packet as its sender knows it.
+func (w *Worker) expired(p *pkt) bool {
+	ttl := p.frame[p.hdr.L3+7] // IPv6 hop limit
+	if p.hdr.Family == packet.IPv4 {
+		ttl = packet.IPv4Header(p.frame[p.hdr.L3:]).TTL()
+	}
+	if ttl > 1 {
+		return false
+	}
+	p.drop(DropTTLExpired)
+	w.sendTimeExceeded(p)
+	return true
+}

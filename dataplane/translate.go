@@ -1,0 +1,50 @@
+package dataplane
+
+import (
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/nat"
+)
+
+// translate gives each packet of a translated flow the addresses and ports of
+// the other side. It only applies what track chose: the packet must look as
+// the packets that the opposite direction answers.
+//
+// Reads: hdr, inner, tuple, ref, related, bare. Writes: the frame's headers.
+func (w *Worker) translate(b *burst) {
+	for i := range b.n {
+		if p := &b.pkts[i]; p.verdict == VerdictForward && !p.bare {
+			w.translateOne(p)
+		}
+	}
+}
+
+// translated is the status of flows with any address or port changed.
+const translated = flowtable.StatusSNAT | flowtable.StatusDNAT
+
+func (w *Worker) translateOne(p *pkt) {
+	idx := p.ref.Index()
+	if w.flows.table.Flow(idx).Status()&translated == 0 {
+		return
+	}
+	var opposite flowtable.Tuple
+	w.flows.table.Tuple(idx, p.ref.Dir().Opposite(), &opposite)
+	if p.related {
+		quoted := p.tuple.Invert()
+		nat.RewriteICMPError(p.frame, &p.hdr, &p.inner, &quoted, &opposite)
+		return
+	}
+	to := opposite.Invert()
+	nat.Rewrite(p.frame, &p.hdr, &p.tuple, &to)
+}
+
+// untranslate gives a packet back the form in which it came in.
+func (w *Worker) untranslate(p *pkt) {
+	idx := p.ref.Index()
+	if w.flows.table.Flow(idx).Status()&translated == 0 {
+		return
+	}
+	var opposite flowtable.Tuple
+	w.flows.table.Tuple(idx, p.ref.Dir().Opposite(), &opposite)
+	now := opposite.Invert()
+	nat.Rewrite(p.frame, &p.hdr, &now, &p.tuple)
+}

@@ -1,0 +1,96 @@
+package dataplane
+
+import "github.com/xdpct/xdpct/dataplane/xsk"
+
+// workerPort is what one worker has of one port: the queues that it receives
+// from, and the socket that it sends by.
+type workerPort struct {
+	queues []rxQueue
+	tx     *xsk.Socket // == queues[0].sock
+	batch  [2 * BurstSize]xsk.Desc
+	queued int // descriptors in batch
+}
+
+// transmit puts the forwarded packets on the TX rings, gives the kernel its
+// own, and frees the frames of the dropped ones.
+//
+// Reads: verdict, reason, hop, frame, addr.
+func (w *Worker) transmit(b *burst) {
+	for i := range b.n {
+		p := &b.pkts[i]
+		switch p.verdict {
+		case VerdictForward:
+			hop := w.routes.now.Hop(p.hop)
+			w.queueTX(uint8(hop.Port), xsk.Desc{Addr: p.addr, Len: uint32(len(p.frame))})
+		case VerdictPunt:
+			w.puntOne(p)
+		case VerdictDrop:
+			w.count.drops[p.reason].Add(1)
+			w.frames.put(p.addr)
+		}
+	}
+	w.flushTX()
+}
+
+// queueTX adds a frame to what a port will send at the end of the burst.
+func (w *Worker) queueTX(port uint8, d xsk.Desc) {
+	o := &w.ports[port]
+	if o.queued == len(o.batch) {
+		w.flushPort(port)
+	}
+	o.batch[o.queued] = d
+	o.queued++
+}
+
+// flushTX sends what is queued on all ports, and takes back the frames that
+// the kernel has sent.
+func (w *Worker) flushTX() {
+	for i := range w.ports {
+		w.flushPort(uint8(i))
+	}
+}
+
+// flushPort sends what is queued on one port. A full TX ring is given one more
+// chance after the kernel was woken and its completions were taken; what still
+// finds no room is dropped and counted.
+func (w *Worker) flushPort(port uint8) {
+	o := &w.ports[port]
+	sent := 0
+	for try := 0; sent < o.queued && try < 2; try++ {
+		sent += o.tx.Transmit(o.batch[sent:o.queued])
+		w.kick(port)
+		w.reap(o.tx)
+	}
+	for _, d := range o.batch[sent:o.queued] {
+		w.frames.put(d.Addr)
+	}
+	if o.queued == 0 { // packets of an earlier burst may still wait in the ring
+		w.kick(port)
+		w.reap(o.tx)
+		return
+	}
+	w.count.drops[DropTXRingFull].Add(uint64(o.queued - sent))
+	w.count.portTX[port].Add(uint64(sent))
+	o.queued = 0
+}
+
+// kick makes the kernel look at a TX ring.
+func (w *Worker) kick(port uint8) {
+	if err := w.ports[port].tx.Flush(); err != nil {
+		w.count.txErrors.Add(1)
+	}
+}
+
+// reap frees the frames of a completion ring.
+func (w *Worker) reap(s *xsk.Socket) {
+	var done [BurstSize]uint64
+	for {
+		n := s.Complete(done[:])
+		for _, addr := range done[:n] {
+			w.frames.put(addr)
+		}
+		if n < len(done) {
+			return
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package dataplane
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/helpers"
+	"github.com/xdpct/xdpct/nat"
+)
+
+// makeWorkers makes the workers, deals the queues out to them and connects
+// them to each other.
+func (g *Gateway) makeWorkers() error {
+	n := g.path.workers
+	for id := range n {
+		w, err := g.newWorker(id)
+		if err != nil {
+			return fmt.Errorf("worker %d: %w", id, err)
+		}
+		g.workers = append(g.workers, w)
+		g.shared.hub.rings = append(g.shared.hub.rings, w.edge.events.ring)
+	}
+	for from := range n {
+		for to := range n {
+			g.workers[from].edge.peers = append(g.workers[from].edge.peers, peer{waker: g.workers[to].edge.waker})
+		}
+	}
+	for from := range n {
+		for to := range n {
+			if from == to {
+				continue
+			}
+			ring := newSPSC[handed](2 * g.opts.RingSize)
+			g.workers[from].edge.peers[to].out = ring
+			g.workers[to].edge.peers[from].in = ring
+		}
+	}
+	for _, w := range g.workers {
+		g.path.tables = append(g.path.tables, w.flows.table)
+	}
+	return nil
+}
+
+func (g *Gateway) newWorker(id int) (*Worker, error) {
+	table, err := flowtable.New(flowtable.Options{
+		MaxFlows: (g.opts.MaxFlows + g.path.workers - 1) / g.path.workers, HugePages: g.opts.HugePages,
+	})
+	if err != nil {
+		return nil, err
+	}
+	wake, err := newWaker()
+	if err != nil {
+		return nil, fmt.Errorf("make an eventfd: %w", err)
+	}
+	w := &Worker{
+		id: id, cpu: g.opts.CPUs[id], cfg: g.path, frames: g.pools[id],
+		clock: clock{start: g.shared.start}, count: &counters{},
+	}
+	w.flows = flowState{
+		table: table, tracker: g.opts.Tracker, expect: g.shared.expect,
+		nat:   nat.NewTranslator(&g.opts.NAT, id, rand.Uint64(), table.Cap(), g.shared.use),
+		dying: make([]uint32, 0, BurstSize),
+	}
+	w.helper = helpers.Context{
+		Table: table, Expectations: g.shared.expect, Translator: w.flows.nat,
+		Counters: &helpers.Counters{}, Worker: uint8(id),
+	}
+	w.routes.mirror, w.routes.now = g.mirror, g.mirror.Snapshot()
+	w.edge.events = eventOutlet{wanted: &g.shared.hub.wanted, ring: newSPSC[flowtable.Event](eventRing)}
+	w.edge.waker = wake
+	w.ports = make([]workerPort, len(g.ports))
+	for i, p := range g.ports {
+		for q, s := range p.sockets {
+			if q%g.path.workers == id {
+				w.ports[i].queues = append(w.ports[i].queues,
+					rxQueue{sock: s, port: uint8(i), missing: 2 * g.opts.RingSize})
+			}
+		}
+		w.ports[i].tx = w.ports[i].queues[0].sock
+	}
+	return w, nil
+}
