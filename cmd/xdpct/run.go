@@ -1,0 +1,42 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/spf13/cobra"
+)
+
+// newRunCommand runs a gateway.
+func newRunCommand(e *env) *cobra.Command {
+	var flags runFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the gateway until SIGINT or SIGTERM",
+		Long: `Run the gateway in the foreground until SIGINT or SIGTERM. It takes the
+addresses, routes and neighbours of the kernel and follows their changes. The
+control socket appears, and systemd is told, once packets are being forwarded.
+When the process ends, however it ends, the interfaces are the kernel's again.`,
+		Example: `  xdpct run --internal eth1 --external eth0 --masquerade
+  xdpct run --internal eth1 --external eth0 --snat 198.51.100.10-198.51.100.20 \
+      --dnat tcp:198.51.100.10:443=10.0.0.5:443 --helper ftp --max-flows 4M`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := flags.parse()
+			if err != nil {
+				return err
+			}
+			return runGateway(cmd.Context(), e, cfg)
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+// newLogger returns the logger that cfg asks for; it writes to stderr.
+func newLogger(e *env, cfg *runConfig) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(e.stderr, opts))
+	}
+	return slog.New(slog.NewTextHandler(e.stderr, opts))
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xdpct/xdpct/control"
+	"github.com/xdpct/xdpct/flowtable"
+)
+
+// runFlags are the flags of run and check as the user wrote them.
+type runFlags struct {
+	internal, external     []string
+	snat, dnat             []string
+	masquerade             bool
+	helper                 []string
+	queues, cpus, maxFlows string
+	control                string
+	xdp, zeroCopy, huge    string
+	busyPoll               string
+	ringSize, frameSize    string
+	timeouts               string
+	timeout                []string
+	tcpLoose               bool
+	invalid                string
+	logLevel, logFormat    string
+}
+
+// register adds the flags to a command.
+func (r *runFlags) register(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringArrayVar(&r.internal, "internal", nil, "`IF[,IF]`: interfaces of the hosts to be translated; repeatable (required, no default)")
+	f.StringArrayVar(&r.external, "external", nil, "`IF[,IF]`: interfaces to the outside; repeatable (required, no default)")
+	f.StringArrayVar(&r.snat, "snat", nil, "`ADDR[-ADDR][:PORT-PORT]`: translate sources to these addresses; repeatable (default none)")
+	f.BoolVar(&r.masquerade, "masquerade", false, "translate sources to the address of the external interface (default false)")
+	f.StringArrayVar(&r.dnat, "dnat", nil, "`tcp|udp:ADDR:PORT=ADDR:PORT`: lead an outside port to a host inside; repeatable (default none)")
+	f.StringArrayVar(&r.helper, "helper", nil, "`ftp[:PORTS]`: follow the protocol on these server ports, 21 unless given; repeatable (default none)")
+	f.StringVar(&r.queues, "queues", "0", "`N` receive queues to serve on each interface, 0 = all that it has")
+	f.StringVar(&r.cpus, "cpus", "", "`LIST` of CPUs for the workers, one each, such as 0,2-3 (default one per queue, from the first)")
+	f.StringVar(&r.maxFlows, "max-flows", "262144", "`N` flows at most, all workers together; k and M multiply by 1000 and 1000000")
+	f.StringVar(&r.control, "control", control.DefaultPath, "`path` of the control socket to make")
+	f.StringVar(&r.xdp, "xdp", "auto", "`MODE` of the XDP program: native (in the driver), generic (any interface, slower), auto")
+	f.StringVar(&r.zeroCopy, "zerocopy", "auto", "`MODE` of frames: on (or fail), off, auto")
+	f.StringVar(&r.busyPoll, "busy-poll", "0", "`USEC` microseconds a system call may poll the NIC, 0 = off, at most 1000000")
+	f.StringVar(&r.ringSize, "ring-size", "2048", "`N` slots of each RX and TX ring, a power of two from 64 to 32768")
+	f.StringVar(&r.frameSize, "frame-size", "2048", "`BYTES` of each frame, 2048 or 4096")
+	f.StringVar(&r.huge, "huge-pages", "auto", "`MODE` of frame and table memory: on (or fail), off, auto")
+	f.StringVar(&r.timeouts, "timeouts", "linux", "`SET` of time-outs: linux (kernel defaults) or rfc (RFC 5382, 4787, 5508)")
+	f.StringArrayVar(&r.timeout, "timeout", nil, "`NAME=DURATION`: change one time-out, such as udp=45s or tcp.established=2h (seconds without a unit);\nrepeatable (default none). Names: "+timeoutNames())
+	f.BoolVar(&r.tcpLoose, "tcp-loose", true, "pick up TCP connections that began before the gateway did")
+	f.StringVar(&r.invalid, "invalid", "drop", "`ACTION` for packets that fit no connection: drop, or pass (untranslated)")
+	f.StringVar(&r.logLevel, "log-level", "info", "`LEVEL` of messages: debug, info, warn, error")
+	f.StringVar(&r.logFormat, "log-format", "text", "`FORMAT` of messages: text or json")
+}
+
+// timeoutNames lists the names that --timeout takes, broken into lines.
+func timeoutNames() string {
+	var b strings.Builder
+	width := 0
+	for i, name := range flowtable.TimeoutNames() {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if width += len(name) + 2; width > 80 {
+			b.WriteByte('\n')
+			width = len(name) + 2
+		}
+		b.WriteString(name)
+	}
+	return b.String()
+}
