@@ -1,0 +1,109 @@
+# Every target has its help text behind ##; `make` prints them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# No C compiler is needed, and the binary has to run anywhere.
+export CGO_ENABLED := 0
+
+VERSION := $(shell git describe --tags --dirty --always 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 30s
+BENCH ?= .
+BENCHTIME ?= 1s
+COUNT ?= 1
+# What the privileged tests run; for instance E2E=-run=Masquerade.
+E2E ?=
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: ## install the Debian packages that demo and tests need (root)
+	@scripts/setup
+
+.PHONY: setup-generate
+setup-generate: ## install what `make generate` needs: clang, llvm, libbpf (root)
+	@scripts/setup generate
+
+.PHONY: build
+build: ## build the static bin/xdpct (needs Go only)
+	@mkdir -p bin
+	go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/xdpct ./cmd/xdpct
+	@echo "bin/xdpct $(VERSION)"
+
+.PHONY: generate
+generate: ## compile the XDP program again (needs make setup-generate)
+	go generate ./...
+
+.PHONY: generate-check
+generate-check: generate ## fail if the committed generated files are not current
+	git diff --exit-code --stat -- '*_bpfel.go' '*_bpfeb.go' '*.o' '*_string.go'
+
+.PHONY: fmt
+fmt: ## format the Go code
+	gofmt -s -w $$(git ls-files --cached --others --exclude-standard '*.go')
+
+.PHONY: vet
+vet: ## formatting, go vet and shellcheck: what make test runs
+	@unformatted=$$(gofmt -s -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not gofmt'd (make fmt): $$unformatted" >&2; exit 1; fi
+	go vet ./...
+	shellcheck scripts/* .ci/run
+
+.PHONY: lint
+lint: vet ## vet and staticcheck; golangci-lint too if it is installed
+	go tool staticcheck ./...
+	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; \
+	else echo "golangci-lint is not installed: skipped (its rules: .golangci.yml)"; fi
+
+.PHONY: test
+test: setup build vet test-unit test-root fuzz-short ## everything, as CI runs it (root, < 10 min)
+
+.PHONY: test-unit
+test-unit: ## unit tests of all packages (those that need root skip without it)
+	go test -shuffle=on $$(go list ./... | grep -v /test/)
+
+.PHONY: test-root
+test-root: build ## real programs and the kernel against xdpct, in namespaces (root)
+	go test -count=1 -timeout 8m ./test/... $(E2E)
+
+# One fuzz target at a time is all that `go test -fuzz` takes.
+define fuzz_each
+	@for package in $(1); do \
+		targets=$$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); \
+		for target in $$targets; do \
+			echo "fuzz $$package $$target $(2)"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(2) $$package; \
+		done; \
+	done
+endef
+
+.PHONY: fuzz
+fuzz: ## fuzz every target for FUZZTIME (30s)
+	$(call fuzz_each,$$(go list ./...),$(FUZZTIME))
+
+.PHONY: fuzz-short
+fuzz-short: ## fuzz the parser and the FTP text for 5 s each
+	$(call fuzz_each,./packet ./helpers,5s)
+
+.PHONY: bench
+bench: ## benchmarks (BENCH=regexp BENCHTIME=1s COUNT=1)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) \
+		$$(go list ./... | grep -v /test/)
+
+.PHONY: demo
+demo: setup build ## ping, HTTP and active FTP through xdpct, in namespaces (root)
+	@scripts/demo
+
+.PHONY: demo-kernel
+demo-kernel: setup ## the same demo through the kernel's conntrack, to compare (root)
+	@scripts/demo --kernel
+
+.PHONY: clean
+clean: ## remove what the build made
+	rm -rf bin dist
+	go clean -testcache -fuzzcache

@@ -1,0 +1,221 @@
+package lab
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// readyTimeout is how long a gateway may take until it forwards.
+const readyTimeout = 20 * time.Second
+
+// Gateway is what forwards and translates in the gateway namespace: xdpct or the
+// kernel. Its methods show it as the operator sees it.
+type Gateway struct {
+	// Process is the running xdpct; nil if the kernel is the gateway.
+	Process *Process
+	// Control is the path of xdpct's control socket; empty for the kernel.
+	Control string
+	lab     *Lab
+	binary  string
+}
+
+// KernelWanted tells whether StartGateway starts the kernel in place of xdpct.
+func KernelWanted() bool { return os.Getenv("XDPCT_TEST_GATEWAY") == "kernel" }
+
+// NeedsXDPCT skips a test of what only xdpct has when the kernel is wanted.
+func NeedsXDPCT(t testing.TB) {
+	t.Helper()
+	if KernelWanted() {
+		t.Skip("about xdpct itself, and XDPCT_TEST_GATEWAY=kernel")
+	}
+}
+
+// StartGateway starts the gateway under test with flags of `xdpct run`; the
+// interfaces and the control socket are added.
+func (l *Lab) StartGateway(t testing.TB, flags ...string) *Gateway {
+	t.Helper()
+	if KernelWanted() {
+		return l.StartKernel(t, flags...)
+	}
+	return l.StartXDPCT(t, flags...)
+}
+
+// StartKernel makes the kernel the gateway. Of the flags it understands those
+// about NAT and passes over the others; the FTP helper is always on port 21.
+func (l *Lab) StartKernel(t testing.TB, flags ...string) *Gateway {
+	t.Helper()
+	var args []string
+	for i := 0; i < len(flags); i++ {
+		switch flags[i] {
+		case "--snat", "--dnat":
+			args = append(args, flags[i], flags[i+1])
+			i++
+		case "--masquerade":
+			args = append(args, flags[i])
+		case "--timeout":
+			// tcp.time_wait=2s is nf_conntrack_tcp_timeout_time_wait=2.
+			name, value, _ := strings.Cut(flags[i+1], "=")
+			defer l.Gateway.Run(t, "sysctl", "-qw", "net.netfilter.nf_conntrack_"+
+				strings.Replace(name, ".", "_timeout_", 1)+"="+strings.TrimSuffix(value, "s"))
+			i++
+		}
+	}
+	l.Script(t, "kernel", args...)
+	return &Gateway{lab: l}
+}
+
+// StartXDPCT starts xdpct on lan and wan and waits until it forwards. When the
+// test ends it has to end cleanly and leave nothing behind.
+func (l *Lab) StartXDPCT(t testing.TB, flags ...string) *Gateway {
+	t.Helper()
+	g := &Gateway{lab: l, binary: Binary(t), Control: filepath.Join(l.Dir, "xdpct.sock")}
+	args := append([]string{g.binary, "run", "--internal", "lan", "--external", "wan",
+		"--control", g.Control}, flags...)
+	g.Process = l.Gateway.Start(t, args...)
+	Eventually(t, readyTimeout, "xdpct forwards: no control socket", func() bool {
+		if !g.Process.Running() {
+			t.Fatalf("xdpct ended at once:\n%s", g.Process.Output())
+		}
+		_, err := os.Stat(g.Control)
+		return err == nil
+	})
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("xdpct wrote:\n%s", g.Process.Output())
+		}
+		if g.Process.Running() {
+			g.Stop(t)
+		}
+	})
+	return g
+}
+
+// Stop ends xdpct as systemd does and checks what it leaves behind.
+func (g *Gateway) Stop(t testing.TB) {
+	t.Helper()
+	g.Process.Signal(syscall.SIGTERM)
+	if r := g.Process.Wait(t, 10*time.Second); r.Status != 0 {
+		t.Errorf("xdpct ended with status %d after SIGTERM:\n%s", r.Status, r.Output())
+	}
+	if _, err := os.Stat(g.Control); err == nil {
+		t.Errorf("control socket %s is left behind", g.Control)
+	}
+	g.lab.CheckNoProgram(t)
+}
+
+// Kill ends xdpct without giving it a chance to clean up.
+func (g *Gateway) Kill(t testing.TB) {
+	t.Helper()
+	g.Process.Signal(syscall.SIGKILL)
+	g.Process.Wait(t, 10*time.Second)
+}
+
+// CheckNoProgram fails the test if an XDP program is attached in the gateway. The
+// kernel detaches a dead process's program a moment after its end.
+func (l *Lab) CheckNoProgram(t testing.TB) {
+	t.Helper()
+	Eventually(t, 2*time.Second, "no XDP program is attached to lan or wan", func() bool {
+		return !strings.Contains(l.Gateway.Run(t, "ip", "link", "show"), "xdp")
+	})
+}
+
+// Kernel tells whether the kernel is the gateway.
+func (g *Gateway) Kernel() bool { return g.Process == nil }
+
+// Command runs `xdpct ARGS --control SOCKET`, which has to succeed.
+func (g *Gateway) Command(t testing.TB, args ...string) string {
+	t.Helper()
+	return g.lab.Gateway.Run(t, append(append([]string{g.binary}, args...), "--control", g.Control)...)
+}
+
+// Flows lists the flows as `conntrack -L` does.
+func (g *Gateway) Flows(t testing.TB) []string {
+	t.Helper()
+	if g.Kernel() {
+		return lines(g.lab.Gateway.Run(t, "conntrack", "-L"))
+	}
+	return lines(g.Command(t, "flows"))
+}
+
+// ProcFlows lists the flows as /proc/net/nf_conntrack does.
+func (g *Gateway) ProcFlows(t testing.TB) []string {
+	t.Helper()
+	if g.Kernel() {
+		return lines(g.lab.Gateway.Run(t, "cat", "/proc/net/nf_conntrack"))
+	}
+	return lines(g.Command(t, "flows", "-o", "proc"))
+}
+
+// Expectations lists what is expected as `conntrack -L expect` does.
+func (g *Gateway) Expectations(t testing.TB) []string {
+	t.Helper()
+	if g.Kernel() {
+		return lines(g.lab.Gateway.Run(t, "conntrack", "-L", "expect"))
+	}
+	return lines(g.Command(t, "expectations"))
+}
+
+// ProcExpectations lists what is expected as /proc/net/nf_conntrack_expect does.
+func (g *Gateway) ProcExpectations(t testing.TB) []string {
+	t.Helper()
+	if g.Kernel() {
+		return lines(g.lab.Gateway.Run(t, "cat", "/proc/net/nf_conntrack_expect"))
+	}
+	return lines(g.Command(t, "expectations", "-o", "proc"))
+}
+
+// Flush forgets all flows.
+func (g *Gateway) Flush(t testing.TB) {
+	t.Helper()
+	if g.Kernel() {
+		g.lab.Gateway.Run(t, "conntrack", "-F")
+		return
+	}
+	g.Command(t, "flush")
+}
+
+// Expire makes the kernel notice what has timed out: it tells of the end of a
+// flow only when it next comes past it, which a listing does. xdpct needs no help.
+func (g *Gateway) Expire(t testing.TB) {
+	t.Helper()
+	if g.Kernel() {
+		g.Flows(t)
+	}
+}
+
+// lines splits text into its lines; none if it is blank.
+func lines(text string) []string {
+	text = strings.TrimRight(text, "\n")
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, "\n")
+}
+
+// Counters are the totals of `xdpct stats` by name; the kernel has none.
+func (g *Gateway) Counters(t testing.TB) map[string]uint64 {
+	t.Helper()
+	if g.Kernel() {
+		return nil
+	}
+	var stats struct {
+		Totals []struct {
+			Name  string
+			Value uint64
+		}
+	}
+	out := g.Command(t, "stats", "-o", "json")
+	if err := json.Unmarshal([]byte(out), &stats); err != nil {
+		t.Fatalf("xdpct stats -o json: %v\n%s", err, out)
+	}
+	totals := make(map[string]uint64)
+	for _, c := range stats.Totals {
+		totals[c.Name] = c.Value
+	}
+	return totals
+}
