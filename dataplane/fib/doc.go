@@ -42,13 +42,23 @@
 //     Routes with a TOS and dead routes are skipped.
 //   - A multipath route counts as its first live next hop: flows are not spread.
 //   - A gateway of the other family (via inet6 for an IPv4 route) works.
-//   - blackhole, unreachable, prohibit and throw; a lightweight tunnel
-//     encapsulation and an output interface that is not a port answer
-//     HopNotPort.
+//   - blackhole, unreachable and prohibit have answers of their own; throw
+//     answers HopNone. A lightweight tunnel encapsulation and an output
+//     interface that is not a port answer HopNotPort.
 //   - The local table first, as the kernel does: local and anycast addresses
 //     answer HopLocal, broadcast and multicast HopLinkScope. IPv6 link-local
 //     destinations are never routed (RFC 4291 section 2.5.6).
 //   - Policy rules, VRFs and other tables are not followed.
+//
+// # Neighbours
+//
+// Resolve makes the kernel solicit an address (NTF_USE). Gateways of routes are
+// resolved without being asked. The kernel does not see our packets, so it
+// would leave a STALE entry alone for ever and collect it: the keep-alive asks
+// it to probe those that MarkUsed says are in use. If the old MAC does not
+// answer, the entry becomes FAILED and the hop invalid; the next Resolve finds
+// the new one. A PERMANENT entry is never touched. For IPv6 the port needs a
+// link-local address, from which the kernel solicits.
 //
 // # Keeping up
 //

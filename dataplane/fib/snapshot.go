@@ -43,7 +43,8 @@ type NextHop struct {
 	Gateway netip.Addr
 	// Source is the IPv4 address that the kernel's masquerade picks for this
 	// hop: the port's address in the subnet of Gateway, else its first one
-	// (net/ipv4/devinet.c, inet_select_addr). Zero if the port has none.
+	// (net/ipv4/devinet.c, inet_select_addr). A route's prefsrc does not matter,
+	// as with the kernel's masquerade. Zero if the port has none.
 	Source netip.Addr
 	// Ifindex is the kernel's index of the output interface; 0 = it does not
 	// exist now.
@@ -86,8 +87,7 @@ type PortState struct {
 	// Up reports that the link is administratively up and has a carrier.
 	Up bool
 	// Addr4 is the primary IPv4 address: the first that is not secondary and
-	// has global scope. A route's prefsrc is not looked at, because the
-	// kernel's masquerade does not either. Zero = none.
+	// has global scope. Zero = none. Masquerade uses NextHop.Source.
 	Addr4 netip.Addr
 	// Addr6 is the first usable global IPv6 address. Zero = none.
 	Addr6 netip.Addr
