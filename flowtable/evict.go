@@ -21,7 +21,7 @@ func (t *Table) EvictCandidate(now Tick, near uint64, closing bool) uint32 {
 		bk := &t.buckets[b]
 		t.prefetchResidents(bk)
 		for _, r := range bk.refs {
-			idx := r >> 1
+			idx := r.Index()
 			if idx == 0 {
 				continue
 			}
@@ -48,9 +48,5 @@ func (t *Table) EvictCandidate(now Tick, near uint64, closing bool) uint32 {
 
 // prefetchResidents asks for all records that a bucket refers to.
 func (t *Table) prefetchResidents(bk *bucket) {
-	var refs [Burst]Ref
-	for i, r := range bk.refs {
-		refs[i] = Ref(r)
-	}
-	t.PrefetchFlows(&refs, bucketSlots)
+	prefetchFlows(&t.flows[0], &bk.refs[0], bucketSlots)
 }

@@ -37,7 +37,7 @@ type bucket struct {
 	// their alternative bucket.
 	overflow uint8
 	_        uint8
-	refs     [bucketSlots]uint32
+	refs     [bucketSlots]Ref
 }
 
 const (
@@ -77,15 +77,7 @@ func (t *Table) alternative(b uint32, tag uint8) uint32 {
 }
 
 // empty returns the first empty slot, noSlot if there is none.
-func (b *bucket) empty() int {
-	if m := zero8(b.tags8); m != 0 {
-		return bits.TrailingZeros64(m) >> 3
-	}
-	if m := zero4(b.tags4); m != 0 {
-		return 8 + bits.TrailingZeros32(m)>>3
-	}
-	return noSlot
-}
+func (b *bucket) empty() int { return firstSlot(b.matches(0)) }
 
 // tag returns the tag of a slot.
 func (b *bucket) tag(slot int) uint8 {
@@ -96,7 +88,7 @@ func (b *bucket) tag(slot int) uint8 {
 }
 
 // put fills an empty slot; away is 1 if the bucket is the key's alternative.
-func (b *bucket) put(slot int, tag uint8, ref uint32, away uint16) {
+func (b *bucket) put(slot int, tag uint8, ref Ref, away uint16) {
 	if slot < 8 {
 		b.tags8 |= uint64(tag) << (slot * 8)
 	} else {
@@ -118,7 +110,7 @@ func (b *bucket) clear(slot int) {
 }
 
 // slotOf returns the slot that holds ref, noSlot if none does.
-func (b *bucket) slotOf(ref uint32) int {
+func (b *bucket) slotOf(ref Ref) int {
 	for i, r := range b.refs {
 		if r == ref {
 			return i
@@ -127,13 +119,23 @@ func (b *bucket) slotOf(ref uint32) int {
 	return noSlot
 }
 
+// matches returns one bit per slot whose tag is tag, at bits 7, 15 ... of lo
+// for slots 0-7 and of hi for slots 8-11.
+func (b *bucket) matches(tag uint8) (lo uint64, hi uint32) {
+	return zero8(b.tags8 ^ uint64(tag)*low8), zero4(b.tags4 ^ uint32(tag)*low4)
+}
+
+// firstSlot returns the number of the first match, noSlot if there is none. It
+// has no branch: where a key sits in its bucket cannot be predicted.
+func firstSlot(lo uint64, hi uint32) int {
+	s := bits.TrailingZeros64(lo) >> 3 // 8 if there is none
+	return s + bits.TrailingZeros32(hi)>>3&-(s>>3)
+}
+
 // first returns the first reference whose tag matches, 0 if none does.
-func (b *bucket) first(tag uint8) uint32 {
-	if m := zero8(b.tags8 ^ uint64(tag)*low8); m != 0 {
-		return b.refs[bits.TrailingZeros64(m)>>3]
-	}
-	if m := zero4(b.tags4 ^ uint32(tag)*low4); m != 0 {
-		return b.refs[8+bits.TrailingZeros32(m)>>3]
+func (b *bucket) first(tag uint8) Ref {
+	if s := firstSlot(b.matches(tag)); s < bucketSlots {
+		return b.refs[s]
 	}
 	return 0
 }
@@ -141,7 +143,7 @@ func (b *bucket) first(tag uint8) uint32 {
 // insertKey stores a reference under a hash. It reports false if there is no
 // room after a bounded search: both buckets and the other bucket of each of
 // their 24 residents are full.
-func (t *Table) insertKey(hash uint64, ref uint32) bool {
+func (t *Table) insertKey(hash uint64, ref Ref) bool {
 	b, tag := t.bucketOf(hash), tagOf(hash)
 	home := &t.buckets[b]
 	if i := home.empty(); i != noSlot {
@@ -201,7 +203,7 @@ func (t *Table) makeRoom(b uint32) int {
 }
 
 // eraseKey removes a reference that was stored under hash.
-func (t *Table) eraseKey(hash uint64, ref uint32) {
+func (t *Table) eraseKey(hash uint64, ref Ref) {
 	b := t.bucketOf(hash)
 	home := &t.buckets[b]
 	if i := home.slotOf(ref); i != noSlot {

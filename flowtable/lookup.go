@@ -1,8 +1,6 @@
 package flowtable
 
 import (
-	"math/bits"
-
 	"github.com/xdpct/xdpct/packet"
 )
 
@@ -27,16 +25,17 @@ func probeOf(tu *Tuple) probe {
 }
 
 // same reports whether the referenced record holds the tuple.
-func (t *Table) same(r uint32, p *probe, tu *Tuple) bool {
+func (t *Table) same(r Ref, p *probe, tu *Tuple) bool {
 	f := &t.flows[r>>1]
 	d := r & 1
-	if f.addr[d] != p.addr || uint32(f.ports>>(d*32)) != p.ports || f.meta&metaClassMask != p.class {
-		return false
-	}
-	if tu.Family != packet.IPv6 {
-		return true
-	}
+	return f.addr[d] == p.addr && uint32(f.ports>>(d*32)) == p.ports && f.meta&metaClassMask == p.class &&
+		(tu.Family != packet.IPv6 || t.same6(r, tu))
+}
+
+// same6 compares all bits of IPv6 addresses; same has compared the rest.
+func (t *Table) same6(r Ref, tu *Tuple) bool {
 	a := &t.addrs6[r>>1]
+	d := r & 1
 	return a[d*2] == tu.Src && a[d*2+1] == tu.Dst
 }
 
@@ -65,33 +64,38 @@ func (t *Table) find(tu *Tuple, hash uint64) Ref {
 	return t.match(&t.buckets[t.alternative(b, tag)], tag, &p, tu)
 }
 
-// match searches one bucket.
+// match searches one bucket: the first slot with the right tag is nearly
+// always the only one.
 func (t *Table) match(bk *bucket, tag uint8, p *probe, tu *Tuple) Ref {
-	for m := zero8(bk.tags8 ^ uint64(tag)*low8); m != 0; m &= m - 1 {
-		if r := bk.refs[bits.TrailingZeros64(m)>>3]; t.same(r, p, tu) {
-			return Ref(r)
+	lo, hi := bk.matches(tag)
+	for {
+		slot := firstSlot(lo, hi)
+		if slot >= bucketSlots {
+			return 0
+		}
+		if r := bk.refs[slot]; t.same(r, p, tu) {
+			return r
+		}
+		if lo != 0 {
+			lo &= lo - 1
+		} else {
+			hi &= hi - 1
 		}
 	}
-	for m := zero4(bk.tags4 ^ uint32(tag)*low4); m != 0; m &= m - 1 {
-		if r := bk.refs[8+bits.TrailingZeros32(m)>>3]; t.same(r, p, tu) {
-			return Ref(r)
-		}
-	}
-	return 0
 }
 
 // PrefetchBuckets asks for the primary buckets of the first n hashes.
 //
 // Hot: once per burst, about 1 ns per hash.
 func (t *Table) PrefetchBuckets(hashes *[Burst]uint64, n int) {
-	prefetchBuckets(&t.buckets[0], t.nbuckets, hashes, min(n, Burst))
+	prefetchBuckets(&t.buckets[0], t.nbuckets, &hashes[0], min(n, Burst))
 }
 
 // PrefetchFlows asks for the records of the first n references; 0 is allowed.
 //
 // Hot: once per burst, about 1 ns per reference.
 func (t *Table) PrefetchFlows(refs *[Burst]Ref, n int) {
-	prefetchFlows(&t.flows[0], refs, min(n, Burst))
+	prefetchFlows(&t.flows[0], &refs[0], min(n, Burst))
 }
 
 // Candidates sets refs to the first reference whose tag fits, 0 if there is
@@ -107,7 +111,7 @@ func (t *Table) Candidates(hashes *[Burst]uint64, refs *[Burst]Ref, n int) {
 		if r == 0 && bk.overflow != 0 {
 			r = t.buckets[t.alternative(b, tag)].first(tag)
 		}
-		refs[i] = Ref(r)
+		refs[i] = r
 	}
 }
 
@@ -120,7 +124,7 @@ func (t *Table) LookupAt(tu *Tuple, hash uint64, candidate Ref, now Tick) Ref {
 	f := &t.flows[candidate.Index()]
 	if candidate != 0 && f.gen&1 == 0 {
 		p := probeOf(tu)
-		if t.same(uint32(candidate), &p, tu) {
+		if t.same(candidate, &p, tu) {
 			if f.Expired(now) {
 				return 0
 			}

@@ -2,7 +2,7 @@
 
 #include "textflag.h"
 
-// func prefetchBuckets(buckets *bucket, n uint64, hashes *[Burst]uint64, count int)
+// func prefetchBuckets(buckets *bucket, n uint64, hashes *uint64, count int)
 TEXT ·prefetchBuckets(SB), NOSPLIT, $0-32
 	MOVQ buckets+0(FP), DI
 	MOVQ n+8(FP), BX
@@ -25,7 +25,7 @@ loop:
 done:
 	RET
 
-// func prefetchFlows(flows *Flow, refs *[Burst]Ref, count int)
+// func prefetchFlows(flows *Flow, refs *Ref, count int)
 TEXT ·prefetchFlows(SB), NOSPLIT, $0-24
 	MOVQ flows+0(FP), DI
 	MOVQ refs+8(FP), SI

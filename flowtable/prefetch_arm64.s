@@ -2,7 +2,7 @@
 
 #include "textflag.h"
 
-// func prefetchBuckets(buckets *bucket, n uint64, hashes *[Burst]uint64, count int)
+// func prefetchBuckets(buckets *bucket, n uint64, hashes *uint64, count int)
 TEXT ·prefetchBuckets(SB), NOSPLIT, $0-32
 	MOVD buckets+0(FP), R0
 	MOVD n+8(FP), R1
@@ -24,7 +24,7 @@ loop:
 done:
 	RET
 
-// func prefetchFlows(flows *Flow, refs *[Burst]Ref, count int)
+// func prefetchFlows(flows *Flow, refs *Ref, count int)
 TEXT ·prefetchFlows(SB), NOSPLIT, $0-24
 	MOVD flows+0(FP), R0
 	MOVD refs+8(FP), R2

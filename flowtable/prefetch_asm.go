@@ -2,13 +2,13 @@
 
 package flowtable
 
-// prefetchBuckets touches buckets[hash>>32 * n >> 32] for the first count
-// hashes. Equals bucketOf; prefetch_*.s.
+// prefetchBuckets touches buckets[hash>>32 * n >> 32] for count hashes, the
+// first at hashes. Equals bucketOf; prefetch_*.s.
 //
 //go:noescape
-func prefetchBuckets(buckets *bucket, n uint64, hashes *[Burst]uint64, count int)
+func prefetchBuckets(buckets *bucket, n uint64, hashes *uint64, count int)
 
-// prefetchFlows touches flows[ref>>1] for the first count references.
+// prefetchFlows touches flows[ref>>1] for count references, the first at refs.
 //
 //go:noescape
-func prefetchFlows(flows *Flow, refs *[Burst]Ref, count int)
+func prefetchFlows(flows *Flow, refs *Ref, count int)

@@ -5,6 +5,6 @@ package flowtable
 // Go has no exported prefetch: elsewhere the loads of the lookup overlap as
 // far as the processor reorders them.
 
-func prefetchBuckets(*bucket, uint64, *[Burst]uint64, int) {}
+func prefetchBuckets(*bucket, uint64, *uint64, int) {}
 
-func prefetchFlows(*Flow, *[Burst]Ref, int) {}
+func prefetchFlows(*Flow, *Ref, int) {}

@@ -193,12 +193,12 @@ func (t *Table) Insert(orig, reply *Tuple, now Tick) (uint32, InsertResult) {
 	if idx == 0 {
 		return 0, InsertFull
 	}
-	if !t.insertKey(ho, idx<<1) {
+	if !t.insertKey(ho, RefOf(idx, DirOriginal)) {
 		t.freeRecord(idx)
 		return 0, InsertIndexFull
 	}
-	if !t.insertKey(hr, idx<<1|1) {
-		t.eraseKey(ho, idx<<1)
+	if !t.insertKey(hr, RefOf(idx, DirReply)) {
+		t.eraseKey(ho, RefOf(idx, DirOriginal))
 		t.freeRecord(idx)
 		return 0, InsertIndexFull
 	}
@@ -245,9 +245,14 @@ func (t *Table) Remove(idx uint32) {
 	}
 	t.closeRecord(f)
 	var tu Tuple
-	for d := DirOriginal; d <= DirReply; d++ {
-		t.Tuple(idx, d, &tu)
-		t.eraseKey(t.Hash(&tu), uint32(RefOf(idx, d)))
+	var hashes [2]uint64
+	for d := range hashes {
+		t.Tuple(idx, Dir(d), &tu)
+		hashes[d] = t.Hash(&tu)
+	}
+	prefetchBuckets(&t.buckets[0], t.nbuckets, &hashes[0], len(hashes))
+	for d, hash := range hashes {
+		t.eraseKey(hash, RefOf(idx, Dir(d)))
 	}
 	t.disarm(idx)
 	if f.Ext != 0 {

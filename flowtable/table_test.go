@@ -55,7 +55,7 @@ func (t *Table) lookup(tu Tuple, now Tick) Ref { return t.Lookup(&tu, t.Hash(&tu
 // checkIndex walks the whole index and compares it with the records.
 func (t *Table) checkIndex() error {
 	overflow := make(map[uint32]int)
-	seen := make(map[uint32]bool)
+	seen := make(map[Ref]bool)
 	for b := range t.buckets {
 		bk := &t.buckets[b]
 		for i := range bucketSlots {
@@ -75,7 +75,7 @@ func (t *Table) checkIndex() error {
 			}
 			seen[ref] = true
 			var tu Tuple
-			t.Tuple(ref>>1, Dir(ref&1), &tu)
+			t.Tuple(ref.Index(), ref.Dir(), &tu)
 			hash := t.Hash(&tu)
 			home := t.bucketOf(hash)
 			where := home

@@ -183,8 +183,10 @@ func (t *Table) NextExpired(now Tick, budget *int) uint32 {
 			return 0
 		}
 		*budget--
-		t.disarm(idx)
 		f := &t.flows[idx]
+		next := RefOf(f.next, DirOriginal)
+		prefetchFlows(&t.flows[0], &next, 1)
+		t.disarm(idx)
 		if f.Expired(now) {
 			return idx
 		}
