@@ -1,0 +1,338 @@
+package control_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/xdpct/xdpct/control"
+	"github.com/xdpct/xdpct/flowtable"
+)
+
+// lines is a writer that several goroutines may use.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// waitFor waits until cond holds.
+func waitFor(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for range 1000 {
+		if cond() {
+			return
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	t.Fatalf("waited in vain for %s", what)
+}
+
+// reader follows events in the background.
+type reader struct {
+	out, notices lines
+	stop         context.CancelFunc
+	done         chan struct{}
+	res          control.Result
+	err          error
+}
+
+func follow(t *testing.T, path, what, query string) *reader {
+	t.Helper()
+	q, err := url.ParseQuery(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &reader{stop: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		r.res, r.err = control.NewClient(path).Events(ctx, what, q, &r.out, &r.notices)
+	}()
+	t.Cleanup(cancel)
+	return r
+}
+
+// end stops the reader and returns what it printed.
+func (r *reader) end(t *testing.T) string {
+	t.Helper()
+	r.stop()
+	select {
+	case <-r.done:
+	case <-time.After(5 * time.Second):
+		t.Fatal("reader does not end")
+	}
+	if r.err != nil {
+		t.Errorf("reader: %v", r.err)
+	}
+	return r.out.String()
+}
+
+func TestEventsAreFilteredAndCounted(t *testing.T) {
+	b := newBackend(t, 1, 1024)
+	_, path := mustListen(t, b)
+	readers := map[string]*reader{}
+	for name, c := range map[string]struct{ what, query string }{
+		"all": {"/events", ""}, "new": {"/events", "event=NEW"}, "icmp": {"/events", "proto=icmp"},
+		"json": {"/events", "format=json"}, "expect": {"/events/expect", ""},
+	} {
+		readers[name] = follow(t, path, c.what, c.query)
+	}
+	b.waitReaders(t, len(readers))
+	for _, e := range goldenEvents() {
+		b.emit(e)
+	}
+	for name, want := range map[string]int{"all": 6, "new": 1, "icmp": 1, "json": 6, "expect": 2} {
+		r := readers[name]
+		waitFor(t, name, func() bool { return strings.Count(r.out.String(), "\n") >= want })
+		if out := r.end(t); r.res.Count != uint64(want) || strings.Count(out, "\n") != want {
+			t.Errorf("%s: %d events, want %d:\n%s", name, r.res.Count, want, out)
+		}
+		if n := r.notices.String(); n != "" {
+			t.Errorf("%s: notice %q", name, n)
+		}
+	}
+}
+
+func TestSlowReaderLosesEventsAndIsTold(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		t.Run(format, func(t *testing.T) {
+			b := newBackend(t, 1, 1024)
+			_, path := mustListen(t, b)
+			fast := follow(t, path, "/events", "format="+format)
+			b.waitReaders(t, 1)
+			slow := stalledReader(t, path, format)
+			b.waitReaders(t, 2)
+			e := goldenEvents()[0]
+			const total = 40000
+			begun := time.Now()
+			for i := range total {
+				b.emit(e)
+				if i%1000 == 999 { // a fast reader keeps up with this
+					waitFor(t, "the fast reader", func() bool { return strings.Count(fast.out.String(), "\n") > i-1000 })
+				}
+			}
+			if d := time.Since(begun); d > 20*time.Second {
+				t.Errorf("a stalled reader held the gateway up: %v", d)
+			}
+			waitFor(t, "the last event", func() bool { return strings.Count(fast.out.String(), "\n") == total })
+			fast.end(t)
+			if fast.res.Lost != 0 || fast.res.Count != total {
+				t.Errorf("fast reader: %+v, want %d events", fast.res, total)
+			}
+			checkLosses(t, b, slow, e, total, format)
+		})
+	}
+}
+
+// stalledReader opens an event stream and does not read from it.
+func stalledReader(t *testing.T, path, format string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if _, err := io.WriteString(c, "GET /events?format="+format+" HTTP/1.0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// checkLosses lets the slow reader catch up and compares what it was told with
+// what was sent.
+func checkLosses(t *testing.T, b *fakeBackend, c net.Conn, e flowtable.Event, total int, format string) {
+	t.Helper()
+	var got lines
+	go io.Copy(&got, c)
+	notice, tag := "\n# lost ", "[NEW]"
+	if format == "json" {
+		notice, tag = `{"type":"lost","count":`, `"event":"NEW"`
+	}
+	sent := total
+	waitFor(t, "a notice", func() bool {
+		b.emit(e)
+		sent++
+		return strings.Contains(got.String(), notice)
+	})
+	waitFor(t, "the rest", func() bool { return strings.Count(got.String(), tag)+countLost(got.String(), notice) == sent })
+	if n := countLost(got.String(), notice); n == 0 {
+		t.Error("nothing lost: the reader was not slow")
+	}
+}
+
+// countLost adds up the notices.
+func countLost(s, notice string) int {
+	n := 0
+	for _, part := range strings.Split(s, notice)[1:] {
+		v := 0
+		for _, c := range part {
+			if c < '0' || c > '9' {
+				break
+			}
+			v = v*10 + int(c-'0')
+		}
+		n += v
+	}
+	return n
+}
+
+func TestNoticesGoToTheReadersStderr(t *testing.T) {
+	path := serveText(t, "a 1\n# lost 17\nb 2\n")
+	r := follow(t, path, "/events", "")
+	<-r.done
+	if out := r.end(t); out != "a 1\nb 2\n" || r.res.Lost != 17 || r.res.Count != 2 {
+		t.Errorf("%q %+v", out, r.res)
+	}
+	if n := r.notices.String(); !strings.Contains(n, "17 events lost") || strings.Count(n, "\n") != 1 {
+		t.Errorf("notice %q", n)
+	}
+	path = serveText(t, "{\"a\":1}\n{\"type\":\"lost\",\"count\":3}\n")
+	r = follow(t, path, "/events", "format=json")
+	<-r.done
+	if out := r.end(t); strings.Count(out, "\n") != 2 || r.res.Lost != 3 || r.res.Count != 1 || r.notices.String() == "" {
+		t.Errorf("JSON readers see the loss in the stream too: %q %+v", out, r.res)
+	}
+}
+
+// serveText is a server that says the same to everyone.
+func serveText(t *testing.T, text string) string {
+	t.Helper()
+	path := t.TempDir() + "/s"
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, text) })}
+	go s.Serve(l)
+	t.Cleanup(func() { s.Close() })
+	return path
+}
+
+func TestCloseEndsReaders(t *testing.T) {
+	b := newBackend(t, 1, 1024)
+	s, path := mustListen(t, b)
+	r := follow(t, path, "/events", "")
+	stalled := stalledReader(t, path, "text")
+	b.waitReaders(t, 2)
+	for range 20000 { // more than a socket buffer holds
+		b.emit(goldenEvents()[0])
+	}
+	begun := time.Now()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(begun); d > 4*time.Second {
+		t.Errorf("Close took %v", d)
+	}
+	r.end(t)
+	stalled.Close()
+}
+
+func TestListingThatBreaksOffIsAnError(t *testing.T) {
+	b := newBackend(t, 1, 1<<18)
+	b.mustFill(t, 0, 200000)
+	s, path := mustListen(t, b)
+	pr, pw := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		_, err := control.NewClient(path).Get(context.Background(), "/flows", nil, pw)
+		done <- err
+	}()
+	if _, err := io.ReadFull(pr, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	go io.Copy(io.Discard, &slowly{pr})
+	s.Close()
+	if err := <-done; err == nil {
+		t.Error("a listing without its end passed for a whole one")
+	}
+}
+
+// slowly reads with pauses.
+type slowly struct{ r io.Reader }
+
+func (s *slowly) Read(p []byte) (int, error) {
+	time.Sleep(time.Millisecond)
+	return s.r.Read(p)
+}
+
+func TestListingUsesConstantMemory(t *testing.T) {
+	b := newBackend(t, 2, 1<<17)
+	b.mustFill(t, 0, 100000)
+	b.mustFill(t, 1, 100000)
+	_, path := mustListen(t, b)
+	count := func() {
+		n := 0
+		res, err := control.NewClient(path).Get(t.Context(), "/flows", nil, writerFunc(func(p []byte) { n += bytes.Count(p, []byte("\n")) }))
+		if err != nil || res.Count != 200000 || n != 200000 {
+			t.Errorf("%d lines, count %d, %v; want 200000", n, res.Count, err)
+		}
+	}
+	count()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	count()
+	runtime.ReadMemStats(&after)
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20 {
+		t.Errorf("a listing of 200000 flows allocated %d bytes in all, want less than 1 MiB", grown)
+	}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f(p)
+	return len(p), nil
+}
+
+func TestListingSkipsWhatWorkersChange(t *testing.T) {
+	b := newBackend(t, 1, 4096)
+	_, path := mustListen(t, b)
+	stop := make(chan struct{})
+	var worker sync.WaitGroup
+	s := goldenFlows()[0]
+	worker.Go(func() { // the owner of the table
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			idx, res := b.tables[0].Insert(&s.Orig, &s.Reply, b.now)
+			if res == flowtable.InsertOK {
+				b.tables[0].Refresh(idx, 1600, b.now)
+				b.tables[0].Remove(idx)
+			}
+		}
+	})
+	for range 200 {
+		body, _ := mustGet(t, path, "/flows", "")
+		for line := range strings.Lines(body) {
+			if !strings.HasPrefix(line, "tcp      6 ") || !strings.Contains(line, "src=10.99.1.2 dst=10.99.2.2 sport=35002 dport=5001 ") {
+				t.Errorf("torn line %q", line)
+			}
+		}
+	}
+	close(stop)
+	worker.Wait()
+}
