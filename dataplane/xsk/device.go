@@ -38,6 +38,7 @@ var harmful = [...]Offload{
 	{Name: "rx-lro", Flag: "lro", Why: "received packets are merged beyond the MTU"},
 	{Name: "rx-gro-hw", Flag: "rx-gro-hw", Why: "received packets are merged beyond the MTU"},
 	{Name: "rx-vlan-hw-parse", Flag: "rxvlan", Why: "VLAN tags are taken off before the XDP program sees them"},
+	{Name: "rx-vlan-stag-hw-parse", Flag: "rx-vlan-stag-hw-parse", Why: "802.1ad tags are taken off before the XDP program sees them"},
 	{Name: "rx-gro", Flag: "gro", Why: "received packets are merged before a generic-mode XDP program sees them", GenericOnly: true},
 }
 

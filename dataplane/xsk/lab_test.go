@@ -225,7 +225,7 @@ func newTestSockets(t testing.TB, options []SocketOptions) []*Socket {
 
 // smallRings are options with rings that keep tests quick.
 func smallRings(u *UMEM, d *Device, queue int) SocketOptions {
-	return SocketOptions{Ifindex: d.Ifindex, Queue: queue, UMEM: u, RXSize: 256, TXSize: 256, FillSize: 256, CompletionSize: 256}
+	return SocketOptions{Ifindex: d.Ifindex, Queue: queue, UMEM: u, RXSize: 128, TXSize: 256, FillSize: 256, CompletionSize: 256}
 }
 
 // checkLedger fails unless every frame of u is with the owner or in a socket.

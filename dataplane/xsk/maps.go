@@ -63,7 +63,7 @@ const (
 // MapsOptions sizes the shared maps.
 type MapsOptions struct {
 	// LocalAddresses is the number of addresses that SetLocal can hold, of
-	// each family; 0 = 4096.
+	// each family; 0 = 4096. While a set replaces another, both must fit.
 	LocalAddresses int
 	// SharedAddresses is the number of addresses that are the box's own and
 	// translated at once; each takes 768 KiB. 0 = 4.

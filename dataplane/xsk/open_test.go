@@ -2,6 +2,8 @@ package xsk
 
 import (
 	"errors"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,6 +92,37 @@ func TestOpenAllIsAllOrNone(t *testing.T) {
 	}
 	if u.Close() == nil {
 		t.Error("a UMEM with open sockets was closed")
+	}
+}
+
+// A socket that cannot be had leaves no file and no mapping.
+func TestFailedOpenLeavesNothing(t *testing.T) {
+	newLab(t)
+	port := newTestPort(t, "leak0", 1)
+	u := newTestUMEM(t, UMEMOptions{Frames: 64})
+	count := func() (files, mappings int) {
+		entries, err := os.ReadDir("/proc/self/fd")
+		mustDo(t, "read fds", err)
+		text, err := os.ReadFile("/proc/self/maps")
+		mustDo(t, "read maps", err)
+		return len(entries), strings.Count(string(text), "[xdp]") + strings.Count(string(text), "socket:")
+	}
+	files, mappings := count()
+	for range 3 {
+		_, err := Open(smallRings(u, &port.Device, 5))
+		checkErrorIs(t, err, ErrNoQueue)
+	}
+	if f, m := count(); f != files || m != mappings {
+		t.Errorf("%d files and %d mappings, before %d and %d", f, m, files, mappings)
+	}
+	s, err := Open(smallRings(u, &port.Device, 0))
+	mustDo(t, "open", err)
+	if _, m := count(); m != mappings+4 {
+		t.Errorf("an open socket has %d mappings, want 4: the count above counts nothing", m-mappings)
+	}
+	mustDo(t, "close", s.Close())
+	if f, m := count(); f != files || m != mappings {
+		t.Errorf("after Close %d files and %d mappings, before %d and %d", f, m, files, mappings)
 	}
 }
 

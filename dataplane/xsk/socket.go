@@ -301,20 +301,20 @@ func (s *Socket) bindMode(o *SocketOptions, first bool) error {
 		if noZeroCopy(err) && lender.zeroCopy {
 			return fmt.Errorf("join a zero-copy UMEM: %w: %w", ErrNoZeroCopy, err)
 		}
-		return explain(err)
+		return explainBind(err)
 	}
 	if o.ZeroCopy != ZeroCopyOff {
 		sa.Flags = unix.XDP_ZEROCOPY | unix.XDP_USE_NEED_WAKEUP
 		err := s.bind(sa)
 		switch {
 		case !noZeroCopy(err):
-			return explain(err)
+			return explainBind(err)
 		case o.ZeroCopy == ZeroCopyOn:
 			return fmt.Errorf("bind: %w: %w", ErrNoZeroCopy, err)
 		}
 	}
 	sa.Flags = unix.XDP_COPY | unix.XDP_USE_NEED_WAKEUP
-	return explain(s.bind(sa))
+	return explainBind(s.bind(sa))
 }
 
 // bind retries while the queue is busy, see busyRetry. A bind that failed
@@ -335,14 +335,10 @@ func noZeroCopy(err error) bool {
 	return errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT)
 }
 
-// explain adds what an errno means in this place; nil stays nil.
-func explain(err error) error {
+// explainBind adds what an errno of bind means; nil stays nil.
+func explainBind(err error) error {
 	var reason error
 	switch {
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		reason = ErrNotPermitted
-	case errors.Is(err, unix.EAFNOSUPPORT):
-		reason = ErrNotSupported
 	case errors.Is(err, unix.EBUSY):
 		reason = ErrQueueBusy
 	case errors.Is(err, unix.ENODEV):
@@ -352,9 +348,20 @@ func explain(err error) error {
 	case errors.Is(err, unix.EINVAL):
 		reason = ErrNoQueue
 	default:
-		return err
+		return explain(err)
 	}
-	return fmt.Errorf("%w: %w", reason, err)
+	return fmt.Errorf("bind: %w: %w", reason, err)
+}
+
+// explain adds what an errno of any AF_XDP call means; nil stays nil.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%w: %w", ErrNotPermitted, err)
+	case errors.Is(err, unix.EAFNOSUPPORT):
+		return fmt.Errorf("%w: %w", ErrNotSupported, err)
+	}
+	return err
 }
 
 // FD returns the file descriptor, for poll. It belongs to the socket.

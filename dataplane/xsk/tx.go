@@ -10,6 +10,10 @@ const copyModeBatch = 32
 // frames are the kernel's, the rest still the caller's. Nothing need be sent
 // before Flush.
 //
+// Precondition: a packet has at least 14 bytes and lies within one frame. The
+// kernel skips other descriptors without completing them, so their frames would
+// be lost (Stats.TXInvalidDescs).
+//
 // Hot: once per burst. 0 allocs, no system call.
 func (s *Socket) Transmit(descs []Desc) int { return s.tx.produce(descs) }
 
