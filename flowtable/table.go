@@ -152,7 +152,17 @@ func (t *Table) Flow(idx uint32) *Flow { return &t.flows[idx] }
 
 // Gen returns the generation of a record: even while it holds a flow, another
 // one each time it is reused.
-func (t *Table) Gen(idx uint32) uint32 { return t.flows[idx].gen }
+func (t *Table) Gen(idx uint32) uint32 { return load32(&t.flows[idx].gen) }
+
+// ID names a flow across tables; worker is the number of this table's owner.
+func (t *Table) ID(idx uint32, worker uint8) FlowID {
+	return FlowID{Index: idx, Gen: t.Gen(idx), Worker: worker}
+}
+
+// Holds reports whether the flow that id names is still in this table.
+func (t *Table) Holds(id FlowID) bool {
+	return id.Index != 0 && id.Index <= t.HighWater() && id.Gen&1 == 0 && t.Gen(id.Index) == id.Gen
+}
 
 // Tuple copies the tuple of one direction of a flow to out.
 func (t *Table) Tuple(idx uint32, d Dir, out *Tuple) {

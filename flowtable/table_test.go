@@ -247,6 +247,23 @@ func TestFindsFlowByEitherTuple(t *testing.T) {
 	checkTable(t, tb)
 }
 
+func TestFlowID(t *testing.T) {
+	tb := newTable(t, 10)
+	idx := mustInsert(t, tb, tuple4(1), 100, 0)
+	id := tb.ID(idx, 3)
+	if id != (FlowID{Index: idx, Gen: tb.Gen(idx), Worker: 3}) || !tb.Holds(id) {
+		t.Errorf("id %+v, held %v", id, tb.Holds(id))
+	}
+	tb.Remove(idx)
+	if tb.Holds(id) || tb.Holds(FlowID{Index: idx, Gen: tb.Gen(idx)}) {
+		t.Error("held after Remove")
+	}
+	mustInsert(t, tb, tuple4(2), 100, 0) // takes the same record
+	if tb.Holds(id) || tb.Holds(FlowID{}) || tb.Holds(FlowID{Index: 10}) || tb.Holds(FlowID{Index: 1 << 30}) {
+		t.Error("held although another flow has the record")
+	}
+}
+
 func TestTuplesThatDifferInOneField(t *testing.T) {
 	tb := newTable(t, 100)
 	base := tuple6(7)

@@ -85,7 +85,7 @@ func TestMassExpiryIsBounded(t *testing.T) {
 		if calls%64 == 0 {
 			now += 16 // a second passes every 64 bursts
 		}
-		budget := perCall
+		budget, inCall := perCall, 0
 		for {
 			idx := tb.NextExpired(now, &budget)
 			if idx == 0 {
@@ -93,9 +93,10 @@ func TestMassExpiryIsBounded(t *testing.T) {
 			}
 			tb.Remove(idx)
 			gone++
+			inCall++
 		}
-		if budget < 0 {
-			t.Fatalf("a call used %d entries, budget %d", perCall-budget, perCall)
+		if inCall > perCall || budget < 0 {
+			t.Fatalf("a call handled %d flows, budget %d left %d", inCall, perCall, budget)
 		}
 	}
 	if gone != flows {
@@ -174,5 +175,25 @@ func TestUnarmedFlowIsArmedByRefresh(t *testing.T) {
 	tb.Refresh(idx, 16, 100) // kept, not removed
 	if expireAll(tb, 115) != 0 || expireAll(tb, 119) != 1 {
 		t.Error("a flow that was kept does not expire again")
+	}
+}
+
+// Entries that are only armed again cost budget too.
+func TestEarlyFiringIsBounded(t *testing.T) {
+	tb := newTable(t, 100)
+	for i := range 100 {
+		mustInsert(t, tb, tuple4(i), 120*TicksPerSecond, 0)
+	}
+	const now = 120*TicksPerSecond - 100 // the slot of 16 s has begun
+	budget := 30
+	if tb.NextExpired(now, &budget) != 0 || budget != 0 {
+		t.Errorf("budget left %d", budget)
+	}
+	left := 0
+	for idx := tb.wheel.heads[firingSlot+1]; idx != 0; idx = tb.Flow(idx).next {
+		left++
+	}
+	if left != 70 {
+		t.Errorf("%d entries wait to be armed again, want 70", left)
 	}
 }
