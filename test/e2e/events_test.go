@@ -51,14 +51,16 @@ type life struct {
 // and lives; while it is closed, each against the state machine, since FINs and
 // ACKs cross as they like. Flows have to begin in the same order; what happens
 // between two flows may interleave in any way.
+//
+// The kernel's own steps are not checked: it works on both directions of a flow on
+// several CPUs, so that an event can show a state that the next packet has made.
 func compareEvents(t *testing.T, want, got []lab.Record) {
 	t.Helper()
 	w, g := lives(want), lives(got)
-	for i := range w {
-		checkClosing(t, "kernel", w[i])
-	}
 	for i := range g {
-		checkClosing(t, "xdpct", g[i])
+		if !lab.KernelWanted() {
+			checkClosing(t, g[i])
+		}
 	}
 	open := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Closed" },
 		cmp.Comparer(func(a, b []lab.Record) bool {
@@ -94,13 +96,13 @@ func lives(events []lab.Record) []life {
 
 // checkClosing checks the end of a flow's life: each step is one that the state
 // machine knows, has that state's time-out and leaves everything else as it was.
-func checkClosing(t *testing.T, who string, f life) {
+func checkClosing(t *testing.T, f life) {
 	t.Helper()
 	state := "ESTABLISHED"
 	for i, e := range f.Closed {
 		if e.Tag == "[DESTROY] " {
 			if i != len(f.Closed)-1 {
-				t.Errorf("%s: something happens after the end: %v", who, f.Closed[i+1])
+				t.Errorf("something happens after the end: %v", f.Closed[i+1])
 			}
 			continue
 		}
@@ -109,13 +111,13 @@ func checkClosing(t *testing.T, who string, f life) {
 			known = known || next == e.State
 		}
 		if !known {
-			t.Errorf("%s: no packet leads from %s to %s: %v", who, state, e.State, e)
+			t.Errorf("no packet leads from %s to %s: %v", state, e.State, e)
 		}
 		if e.Timeout != stateTimeout[e.State] {
-			t.Errorf("%s: %s lasts %d s, want %d: %v", who, e.State, e.Timeout, stateTimeout[e.State], e)
+			t.Errorf("%s lasts %d s, want %d: %v", e.State, e.Timeout, stateTimeout[e.State], e)
 		}
 		if diff := cmp.Diff(f.Closed[0].Fields, e.Fields); diff != "" || e.Tag != " [UPDATE] " {
-			t.Errorf("%s: more than the state has changed: %v\n%s", who, e, diff)
+			t.Errorf("more than the state has changed: %v\n%s", e, diff)
 		}
 		state = e.State
 	}

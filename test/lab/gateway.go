@@ -2,6 +2,7 @@ package lab
 
 import (
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,7 +82,11 @@ func (l *Lab) StartXDPCT(t testing.TB, flags ...string) *Gateway {
 		if !g.Process.Running() {
 			t.Fatalf("xdpct ended at once:\n%s", g.Process.Output())
 		}
-		_, err := os.Stat(g.Control)
+		// That there is a file says nothing: a killed one leaves its socket.
+		conn, err := net.Dial("unix", g.Control)
+		if err == nil {
+			err = conn.Close()
+		}
 		return err == nil
 	})
 	t.Cleanup(func() {
@@ -120,7 +125,7 @@ func (g *Gateway) Kill(t testing.TB) {
 func (l *Lab) CheckNoProgram(t testing.TB) {
 	t.Helper()
 	Eventually(t, 2*time.Second, "no XDP program is attached to lan or wan", func() bool {
-		return !strings.Contains(l.Gateway.Run(t, "ip", "link", "show"), "xdp")
+		return !strings.Contains(l.Gateway.Run(t, "ip", "link", "show"), "prog/xdp")
 	})
 }
 
