@@ -263,7 +263,7 @@ func TestReplaceTextRefused(t *testing.T) {
 	tu := rewriteCases[0].from
 	frame := buildFrame(t, &tu, []byte("PORT 1"))
 	h := mustParse(t, frame)
-	full := frame[:len(frame):len(frame)+2]
+	full := frame[: len(frame) : len(frame)+2]
 	before := bytes.Clone(full)
 	for name, f := range map[string]func() (int, bool){
 		"no-room":      func() (int, bool) { return nat.ReplaceText(full, &h, int(h.Payload), 1, []byte("PORT")) },
