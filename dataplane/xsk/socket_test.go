@@ -202,6 +202,24 @@ func TestFlushSendsAFullRing(t *testing.T) {
 	checkLedger(t, g.umem, len(g.free), g.all()...)
 }
 
+// Kick sends whether the ring asks for it or not, an empty ring included.
+func TestKickSends(t *testing.T) {
+	g := newGateway(t, 1, AttachGeneric, 64, 0)
+	s, out := g.sockets[1][0], g.ports[1]
+	s.Kick()
+	addr := g.free[0]
+	g.free = g.free[1:]
+	want := udp4(out.peerMAC, out.MAC, [4]byte{192, 0, 2, 1}, 9, 60)
+	copy(g.umem.FrameRoom(addr), want)
+	s.Transmit([]Desc{{Addr: addr, Len: 60}})
+	s.Kick()
+	if got := out.arrive(t, time.Second); !bytes.Equal(got, want) {
+		t.Errorf("arrived: %x", got)
+	}
+	g.complete(t, 1, 1)
+	checkLedger(t, g.umem, len(g.free), g.all()...)
+}
+
 // Frames that find no room are counted by the kernel and lost to nobody.
 func TestFullRXRingLosesNoFrames(t *testing.T) {
 	g := newGateway(t, 1, AttachNative, 2048, 0)
