@@ -66,6 +66,18 @@ func (p *framePool) get() (uint64, bool) {
 	return addr, true
 }
 
+// take fills addrs with free frames and returns how many there were.
+func (p *framePool) take(addrs []uint64) int {
+	for i := range addrs {
+		addr, ok := p.get()
+		if !ok {
+			return i
+		}
+		addrs[i] = addr
+	}
+	return len(addrs)
+}
+
 // collect takes in own frames that other workers freed.
 func (p *framePool) collect() bool {
 	var addr uint64

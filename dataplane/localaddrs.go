@@ -47,6 +47,9 @@ func (g *Gateway) makeLocal() error {
 		if err := g.local.update(s); err != nil {
 			g.local.log.Error("cannot tell the XDP program the box's addresses", "error", err)
 		}
+		for _, w := range g.workers { // a neighbour that packets wait for may be there now
+			w.edge.waker.wake()
+		}
 	})
 	return nil
 }

@@ -43,26 +43,21 @@ func (w *Worker) admit(p *pkt, addr uint64, n uint32, in uint8) {
 }
 
 // refill gives the queue new frames for those that were received, in bursts,
-// and wakes the driver if it asked for it.
+// and wakes the driver if it asked for it. The kernel tells late how far it has
+// emptied the fill ring, so the ring may seem full for a while; what does not
+// fit now is given with a later burst.
 func (w *Worker) refill(q *rxQueue) {
 	var addrs [BurstSize]uint64
 	for q.missing > 0 {
-		n := 0
-		for n < min(q.missing, BurstSize) {
-			addr, ok := w.frames.get()
-			if !ok {
-				break
-			}
-			addrs[n] = addr
-			n++
+		n := w.frames.take(addrs[:min(q.missing, BurstSize)])
+		put := q.sock.Fill(addrs[:n])
+		q.missing -= put
+		for _, addr := range addrs[put:n] {
+			w.frames.put(addr)
 		}
-		if n == 0 {
+		if put < BurstSize {
 			break
 		}
-		if q.sock.Fill(addrs[:n]) != n {
-			panic("dataplane: fill ring took fewer frames than it had room for")
-		}
-		q.missing -= n
 	}
 	if q.sock.NeedsRXWakeup() {
 		q.sock.WakeRX()
