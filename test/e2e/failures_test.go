@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,35 @@ func TestRefusals(t *testing.T) {
 			checkOneLine(t, r, c.names)
 			if _, err := os.Stat(socket); err == nil {
 				t.Error("the control socket is there")
+			}
+			l.CheckNoProgram(t)
+		})
+	}
+}
+
+// TestCheck checks that `xdpct check` tells beforehand what would stop a run.
+func TestCheck(t *testing.T) {
+	lab.NeedsXDPCT(t)
+	t.Parallel()
+	l := lab.New(t, 2)
+	for _, c := range []struct {
+		name   string
+		flags  []string
+		status int
+		fails  string // what the line that begins with fail has to name; empty: no such line
+	}{
+		{"all-is-well", []string{"--internal", "lan", "--external", "wan"}, 0, ""},
+		{"missing-interface", []string{"--internal", "lan9", "--external", "wan"}, statusNotPermitted, "lan9"},
+		{"too-few-queues", []string{"--internal", "lan", "--external", "wan", "--queues", "64"}, statusNotPermitted, "queues"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := l.Gateway.Try(append([]string{lab.Binary(t), "check", "--snat", lab.NATAddr}, c.flags...)...)
+			if r.Status != c.status {
+				t.Errorf("exit status %d, want %d\n%s", r.Status, c.status, r.Output())
+			}
+			fails := regexp.MustCompile(`(?m)^fail .*$`).FindString(r.Stdout)
+			if (fails == "") != (c.fails == "") || !strings.Contains(fails, c.fails) {
+				t.Errorf("want a fail about %q, got:\n%s", c.fails, r.Output())
 			}
 			l.CheckNoProgram(t)
 		})
