@@ -1,6 +1,7 @@
 package control
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/xdpct/xdpct/flowtable"
@@ -28,7 +29,12 @@ func (p *Printer) Event(b []byte, e *flowtable.Event) []byte {
 }
 
 // Expectation renders a listed expectation.
-func (p *Printer) Expectation(b []byte, e *flowtable.Expectation) []byte { return p.p.expectation(b, e) }
+func (p *Printer) Expectation(b []byte, e *flowtable.Expectation) []byte {
+	return p.p.expectation(b, e)
+}
 
 // MaxLine is the room that a stream keeps for one line.
 const MaxLine = maxLine
+
+// Handler returns the requests of a server without a socket.
+func Handler(b Backend) http.Handler { return (&Server{backend: b}).routes() }

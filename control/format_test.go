@@ -266,3 +266,16 @@ func BenchmarkFlowText(b *testing.B) {
 		buf = p.Flow(buf[:0], &flows[0], 0, 1)
 	}
 }
+
+func TestTimeHasSixDecimals(t *testing.T) {
+	p := control.NewPrinter(control.Format{Timestamp: true}, helperName, goldenNow, goldenWall)
+	for nanos, want := range map[int64]string{
+		0: "[0.000000]\t", 1_000_000_999: "[1.000000]\t", 1_000_001_000: "[1.000001]\t",
+		9_000_099_999: "[9.000099]\t", 9_100_000_000: "[9.100000]\t", 9_999_999_999: "[9.999999]\t",
+	} {
+		e := flowtable.Event{Kind: flowtable.EventNew, Time: nanos}
+		if got := string(p.Event(nil, &e)); !strings.HasPrefix(got, want) {
+			t.Errorf("%d ns: %.20q, want %q", nanos, got, want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"runtime"
 	"strings"
@@ -335,4 +336,52 @@ func TestListingSkipsWhatWorkersChange(t *testing.T) {
 	}
 	close(stop)
 	worker.Wait()
+}
+
+func TestListingWithoutAReaderStopsAndHasNoEnd(t *testing.T) {
+	b := newBackend(t, 1, 1<<17)
+	b.mustFill(t, 0, 1<<16+1)
+	for _, cut := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		if cut {
+			cancel()
+		}
+		// Nothing matches, so that no write tells that the reader has gone.
+		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/flows?proto=tcp", nil)
+		w := httptest.NewRecorder()
+		control.Handler(b).ServeHTTP(w, r)
+		cancel()
+		if n := w.Result().Trailer.Get("Xdpct-Count"); (n == "") != cut {
+			t.Errorf("cut off %v: count %q", cut, n)
+		}
+	}
+}
+
+func TestLossesFollowAsATrailer(t *testing.T) {
+	b := newBackend(t, 1, 1024)
+	s, path := mustListen(t, b)
+	client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return net.Dial("unix", path)
+	}}}
+	resp, err := client.Get("http://xdpct/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b.waitReaders(t, 1)
+	b.subs[0].mu.Lock()
+	b.subs[0].lost = 5
+	b.subs[0].mu.Unlock()
+	b.emit(goldenEvents()[0])
+	line := make([]byte, len("# lost 5\n    [NEW] "))
+	if _, err := io.ReadFull(resp.Body, line); err != nil || string(line) != "# lost 5\n    [NEW] " {
+		t.Fatalf("%q, %v", line, err)
+	}
+	go s.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	if lost, n := resp.Trailer.Get("Xdpct-Lost"), resp.Trailer.Get("Xdpct-Count"); lost != "5" || n != "1" {
+		t.Errorf("lost %q, count %q; want 5 and 1", lost, n)
+	}
 }
