@@ -25,9 +25,9 @@ func BenchmarkForward(b *testing.B) {
 func benchmarkForward(b *testing.B, mode AttachMode) {
 	g := newGateway(b, 1, mode, 2048, 0)
 	in, out := g.ports[0], g.ports[1]
+	ignoreArrivals(b, out)
 	stop := make(chan struct{})
 	done := make(chan struct{})
-	var sent atomic.Uint64
 	go func() {
 		defer close(done)
 		frame := udp4(in.MAC, in.peerMAC, [4]byte{192, 0, 2, 1}, 9, 60)
@@ -38,9 +38,7 @@ func benchmarkForward(b *testing.B, mode AttachMode) {
 			default:
 			}
 			for range 64 {
-				if _, err := unix.Write(in.wire, frame); err == nil {
-					sent.Add(1)
-				}
+				_, _ = unix.Write(in.wire, frame)
 			}
 		}
 	}()
@@ -74,6 +72,15 @@ func benchmarkForward(b *testing.B, mode AttachMode) {
 	<-done
 }
 
+// ignoreArrivals makes the AF_PACKET socket of the peer refuse everything, so
+// that no copy for it is measured: a classic filter that returns 0 bytes.
+func ignoreArrivals(b *testing.B, p *testPort) {
+	b.Helper()
+	none := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}
+	mustDo(b, "filter AF_PACKET", unix.SetsockoptSockFprog(p.wire, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+		&unix.SockFprog{Len: 1, Filter: &none}))
+}
+
 func swap(f []byte, dst, src net.HardwareAddr) {
 	copy(f[:6], dst)
 	copy(f[6:12], src)
@@ -86,6 +93,7 @@ func BenchmarkTransmit(b *testing.B) {
 		b.Run(fmt.Sprintf("burst=%d", burst), func(b *testing.B) {
 			g := newGateway(b, 1, AttachNative, 1024, 0)
 			s, out := g.sockets[1][0], g.ports[1]
+			ignoreArrivals(b, out)
 			descs := make([]Desc, burst)
 			frame := udp4(out.peerMAC, out.MAC, [4]byte{192, 0, 2, 1}, 9, 60)
 			for i := range descs {
