@@ -6,132 +6,154 @@ import (
 	"github.com/xdpct/xdpct/packet"
 )
 
-// Each function below handles at least 1000 packets or flows: AllocsPerRun
-// rounds its average down.
+// allocFlows is how many flows or packets each measured function handles at
+// least: AllocsPerRun rounds its average down.
+const allocFlows = 1000
+
+// allocRun holds what the measured functions work on.
+type allocRun struct {
+	t     *testing.T
+	tb    *Table
+	tr    *Tracker
+	x     *Expectations
+	idx   [allocFlows]uint32
+	now   Tick
+	frame []byte
+	h     packet.Headers
+	event Event
+
+	tuples [Burst]Tuple
+	hashes [Burst]uint64
+	refs   [Burst]Ref
+}
+
 func TestNoAllocations(t *testing.T) {
-	const flows = 1000
-	tb := newTable(t, flows)
-	tr := NewTracker()
-	var idx [flows]uint32
-	now := Tick(0)
-	insert := func() {
-		for i := range idx {
-			orig := tuple4(i)
-			if i%2 == 0 {
-				orig = tuple6(i)
-			}
-			if i%3 == 0 {
-				orig.Proto = packet.ProtoTCP
-			}
-			reply := orig.Invert()
-			n, res := tb.Insert(&orig, &reply, now)
-			if res != InsertOK {
-				t.Fatal(res)
-			}
-			tb.Refresh(n, 100, now)
-			idx[i] = n
-		}
-	}
-	remove := func() {
-		for _, i := range idx {
-			tb.Remove(i)
-		}
-	}
-	frame := frame4(packet.ProtoTCP, l4(0x30, 0x39, 0, 80))
-	var h packet.Headers
-	if packet.Parse(frame, &h) != packet.ParseOK {
+	r := &allocRun{t: t, tb: newTable(t, allocFlows), tr: NewTracker(), x: NewExpectations(10),
+		frame: frame4(packet.ProtoTCP, l4(0x30, 0x39, 0, 80))}
+	if packet.Parse(r.frame, &r.h) != packet.ParseOK {
 		t.Fatal("parse")
 	}
-	steps := func(flags uint8, d Dir) {
-		h.TCPFlags = flags
-		for _, i := range idx {
-			tr.Advance(tb, i, d, frame, &h, now)
-		}
-	}
-	var tuples [Burst]Tuple
-	var hashes [Burst]uint64
-	var refs [Burst]Ref
-	x := NewExpectations(10)
-	x.Add(announced(1, 1))
-	var e Event
+	r.x.Add(announced(1, 1))
 	for _, c := range []struct {
 		name string
 		f    func()
 	}{
-		{"insert and remove", func() { insert(); remove() }},
-		{"insert, clash, full, evict", func() {
-			insert()
-			for i := range flows + 100 {
-				orig := tuple4(i)
-				reply := orig.Invert()
-				tb.Insert(&orig, &reply, now)
-				tb.EvictCandidate(now, tb.Hash(&orig), true)
-			}
-			remove()
-		}},
-		{"lookups, hit and miss", func() {
-			insert()
-			for base := 0; base < 2*flows; base += Burst {
-				for i := range tuples {
-					tuples[i] = tuple4(base + i)
-					hashes[i] = tb.Hash(&tuples[i])
-				}
-				tb.LookupBurst(&tuples, &hashes, &refs, Burst, now)
-			}
-			remove()
-		}},
-		{"advance: new state, refresh, invalid, RST", func() {
-			insert()
-			for d := range Dir(2) {
-				steps(packet.ACK, d)
-				steps(packet.SYN, d)
-				steps(packet.SYN|packet.FIN, d)
-				steps(packet.RST, d)
-			}
-			remove()
-		}},
-		{"expiry and early firing", func() {
-			insert()
-			for _, i := range idx {
-				tb.Refresh(i, 5000, now)
-			}
-			for n := 0; n < flows; now++ {
-				budget := 64
-				for i := tb.NextExpired(now, &budget); i != 0; i = tb.NextExpired(now, &budget) {
-					tb.EndEvent(&e, EndExpired, i, now, 0)
-					tb.Remove(i)
-					n++
-				}
-			}
-		}},
-		{"extensions and snapshots", func() {
-			insert()
-			var s Snapshot
-			for _, i := range idx {
-				tb.AddExt(i)
-				tb.Read(i, now, &s)
-				tb.FlowEvent(&e, EventUpdate, i, now, 0)
-			}
-			remove()
-		}},
-		{"tuples", func() {
-			for range 1000 {
-				TupleOf(frame, &h, &tuples[0])
-				tuples[1] = tuples[0].Invert()
-				tr.Start(frame, &h)
-			}
-		}},
-		{"no expectation for a new flow", func() {
-			for i := range 1000 {
-				tu := tuple4(i)
-				if x.Any() {
-					x.Take(&tu, now)
-				}
-			}
-		}},
+		{"insert and remove", func() { r.insert(); r.remove() }},
+		{"clash, full, evict", r.refused},
+		{"lookups, hit and miss", r.lookups},
+		{"advance: new state, refresh, invalid, RST", r.advance},
+		{"expiry and early firing", r.expiry},
+		{"extensions and snapshots", r.snapshots},
+		{"tuples", r.parse},
+		{"no expectation for a new flow", r.unexpected},
 	} {
 		if n := testing.AllocsPerRun(3, c.f); n != 0 {
 			t.Errorf("%s: %v allocations", c.name, n)
+		}
+	}
+}
+
+// insert fills the table with IPv4 and IPv6, TCP and UDP flows.
+func (r *allocRun) insert() {
+	for i := range r.idx {
+		orig := tuple4(i)
+		if i%2 == 0 {
+			orig = tuple6(i)
+		}
+		if i%3 == 0 {
+			orig.Proto = packet.ProtoTCP
+		}
+		reply := orig.Invert()
+		n, res := r.tb.Insert(&orig, &reply, r.now)
+		if res != InsertOK {
+			r.t.Fatal(res)
+		}
+		r.tb.Refresh(n, 100, r.now)
+		r.idx[i] = n
+	}
+}
+
+func (r *allocRun) remove() {
+	for _, i := range r.idx {
+		r.tb.Remove(i)
+	}
+}
+
+func (r *allocRun) refused() {
+	r.insert()
+	for i := range allocFlows + 100 {
+		orig := tuple4(i)
+		reply := orig.Invert()
+		r.tb.Insert(&orig, &reply, r.now)
+		r.tb.EvictCandidate(r.now, r.tb.Hash(&orig), true)
+	}
+	r.remove()
+}
+
+func (r *allocRun) lookups() {
+	r.insert()
+	for base := 0; base < 2*allocFlows; base += Burst {
+		for i := range r.tuples {
+			r.tuples[i] = tuple4(base + i)
+			r.hashes[i] = r.tb.Hash(&r.tuples[i])
+		}
+		r.tb.LookupBurst(&r.tuples, &r.hashes, &r.refs, Burst, r.now)
+	}
+	r.remove()
+}
+
+func (r *allocRun) advance() {
+	r.insert()
+	for d := range Dir(2) {
+		for _, flags := range []uint8{packet.ACK, packet.SYN, packet.SYN | packet.FIN, packet.RST} {
+			r.h.TCPFlags = flags
+			for _, i := range r.idx {
+				r.tr.Advance(r.tb, i, d, r.frame, &r.h, r.now)
+			}
+		}
+	}
+	r.remove()
+}
+
+func (r *allocRun) expiry() {
+	r.insert()
+	for _, i := range r.idx {
+		r.tb.Refresh(i, 5000, r.now)
+	}
+	for n := 0; n < allocFlows; r.now++ {
+		budget := 64
+		for i := r.tb.NextExpired(r.now, &budget); i != 0; i = r.tb.NextExpired(r.now, &budget) {
+			r.tb.EndEvent(&r.event, EndExpired, i, r.now, 0)
+			r.tb.Remove(i)
+			n++
+		}
+	}
+}
+
+func (r *allocRun) snapshots() {
+	r.insert()
+	var s Snapshot
+	for _, i := range r.idx {
+		r.tb.AddExt(i)
+		r.tb.Read(i, r.now, &s)
+		r.tb.FlowEvent(&r.event, EventUpdate, i, r.now, 0)
+	}
+	r.remove()
+}
+
+func (r *allocRun) parse() {
+	for range allocFlows {
+		TupleOf(r.frame, &r.h, &r.tuples[0])
+		r.tuples[1] = r.tuples[0].Invert()
+		r.tr.Start(r.frame, &r.h)
+	}
+}
+
+func (r *allocRun) unexpected() {
+	for i := range allocFlows {
+		tu := tuple4(i)
+		if r.x.Any() {
+			r.x.Take(&tu, r.now)
 		}
 	}
 }
