@@ -31,7 +31,7 @@ type fakeBackend struct {
 	subs []*fakeSubscription
 }
 
-func newBackend(t *testing.T, workers, maxFlows int) *fakeBackend {
+func newBackend(t testing.TB, workers, maxFlows int) *fakeBackend {
 	t.Helper()
 	b := &fakeBackend{expect: flowtable.NewExpectations(16), now: goldenNow}
 	for range workers {
@@ -46,7 +46,7 @@ func newBackend(t *testing.T, workers, maxFlows int) *fakeBackend {
 }
 
 // mustInsert puts a flow that never expires into a worker's table.
-func (b *fakeBackend) mustInsert(t *testing.T, worker int, s flowtable.Snapshot) uint32 {
+func (b *fakeBackend) mustInsert(t testing.TB, worker int, s flowtable.Snapshot) uint32 {
 	t.Helper()
 	table := b.tables[worker]
 	idx, res := table.Insert(&s.Orig, &s.Reply, b.now-75*flowtable.TicksPerSecond)
@@ -64,7 +64,7 @@ func (b *fakeBackend) mustInsert(t *testing.T, worker int, s flowtable.Snapshot)
 }
 
 // mustFill inserts n UDP flows into a worker's table.
-func (b *fakeBackend) mustFill(t *testing.T, worker, n int) {
+func (b *fakeBackend) mustFill(t testing.TB, worker, n int) {
 	t.Helper()
 	for i := range n {
 		src := fmt.Sprintf("10.%d.%d.%d", worker, i>>14&255, i>>6&255)

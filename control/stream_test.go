@@ -385,3 +385,25 @@ func TestLossesFollowAsATrailer(t *testing.T) {
 		t.Errorf("lost %q, count %q; want 5 and 1", lost, n)
 	}
 }
+
+func BenchmarkListing(b *testing.B) {
+	backend := newBackend(b, 1, 1<<18)
+	backend.mustFill(b, 0, 200000)
+	h := control.Handler(backend)
+	for _, format := range []string{"text", "json", "proc"} {
+		b.Run(format, func(b *testing.B) {
+			for b.Loop() {
+				w := discardResponse{http.Header{}}
+				h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/flows?format="+format, nil))
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/200000, "ns/flow")
+		})
+	}
+}
+
+// discardResponse is an answer that nobody reads.
+type discardResponse struct{ h http.Header }
+
+func (d discardResponse) Header() http.Header         { return d.h }
+func (d discardResponse) Write(p []byte) (int, error) { return len(p), nil }
+func (d discardResponse) WriteHeader(int)             {}
