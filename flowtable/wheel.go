@@ -174,7 +174,7 @@ func (w *wheel) nextSlot(level int) (uint32, bool) {
 // emits events, releases NAT and calls Remove; a flow that it keeps must be
 // refreshed, because its timer is off.
 //
-// Hot: once per burst; about 5 ns when nothing is due, 0 allocs.
+// Hot: once per burst; 12 ns when nothing is due (BenchmarkExpireIdle), 0 allocs.
 func (t *Table) NextExpired(now Tick, budget *int) uint32 {
 	t.wheel.advance(now)
 	for *budget > 0 {
