@@ -17,7 +17,7 @@ import (
 // Lifetime: made by New, unmapped by Close, after the worker and all readers
 // have stopped using the table.
 // Alignment and layout: arrays start at a 2 MiB (or page) boundary, elements
-// are 64 or 128 bytes; asserted below and in layout_test.go.
+// are 64 or 128 bytes; asserted below and by TestLayout.
 // Ordering: closeRecord makes the generation odd before anything else of the
 // record changes (a full barrier: atomic add); openRecord makes it even after
 // all of it is written (release). Read loads it before and after (acquire).
