@@ -17,8 +17,9 @@ const (
 	minKernelMinor = 11
 )
 
-// flowBytes is about what one flow takes, index included (flowtable/doc.go).
-const flowBytes = 80
+// flowBytes is about what one flow takes, with its keys in the index and its
+// NAT mapping: table_bytes of stats, divided by --max-flows.
+const flowBytes = 130
 
 // framesPerSlot is about how many frames there are for each slot of an RX ring:
 // the fill ring is twice as long, and TX and the workers hold some.

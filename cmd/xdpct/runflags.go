@@ -60,12 +60,14 @@ func timeoutNames() string {
 	var b strings.Builder
 	width := 0
 	for i, name := range flowtable.TimeoutNames() {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		if width += len(name) + 2; width > 80 {
-			b.WriteByte('\n')
+		width += len(name) + 2
+		switch {
+		case i == 0:
+		case width > 80:
+			b.WriteString(",\n")
 			width = len(name) + 2
+		default:
+			b.WriteString(", ")
 		}
 		b.WriteString(name)
 	}
