@@ -30,7 +30,6 @@ const (
 	DropNeighbourPending                   // too many packets wait for their neighbour
 	DropNeighbourFailed                    // the neighbour did not answer
 	DropTXRingFull                         // the TX ring of the way out stayed full
-	DropLinkDown                           // the way out has no carrier
 	DropPuntFailed                         // for the box itself, but the kernel did not take it
 	numDropReasons
 )
@@ -61,7 +60,6 @@ var dropText = [numDropReasons][2]string{
 	{"drop_neighbour_pending", "too many packets wait for a neighbour"},
 	{"drop_neighbour_failed", "neighbour did not answer"},
 	{"drop_tx_ring_full", "TX ring of the way out stayed full"},
-	{"drop_link_down", "way out has no carrier"},
 	{"drop_punt_failed", "for the box itself, but the kernel did not take it"},
 }
 

@@ -21,7 +21,6 @@ func (w *Worker) expire(budget int) {
 		}
 		w.removeFlow(idx, flowtable.EndExpired)
 	}
-	//RECLAIM w.flows.table.Reclaim()
 	w.retryHeld()
 	if w.clock.now != w.swept {
 		w.swept = w.clock.now

@@ -64,8 +64,9 @@ func New(o Options) (g *Gateway, err error) {
 			g = nil
 		}
 	}()
+	g.makeShared()
 	for _, step := range []func() error{
-		g.findPorts, g.makeMirror, g.makeShared, g.makeFrames, g.openSockets, g.makeWorkers, g.makeLocal,
+		g.findPorts, g.makeMirror, g.makeMaps, g.makeFrames, g.openSockets, g.makeWorkers, g.makeLocal,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -126,13 +127,16 @@ func allowedCPUs() ([]int, error) {
 	return cpus, nil
 }
 
-func (g *Gateway) makeShared() error {
+func (g *Gateway) makeShared() {
 	g.shared.start = time.Now()
 	g.shared.expect = flowtable.NewExpectations(maxExpectations)
 	g.shared.use = &nat.PortUse{}
 	g.shared.hub = &eventHub{lost: func() uint64 {
 		return g.sum(func(c *counters) uint64 { return c.eventLost.Load() })
 	}}
+}
+
+func (g *Gateway) makeMaps() error {
 	maps, err := xsk.NewMaps(xsk.MapsOptions{SharedAddresses: maxSharedAddrs})
 	g.maps = maps
 	return err
@@ -200,7 +204,9 @@ func (g *Gateway) Close() error {
 	var err error
 	g.closing.Do(func() {
 		for _, p := range g.ports {
-			err = errors.Join(err, p.program.Detach())
+			if p.program != nil { // none in memory
+				err = errors.Join(err, p.program.Detach())
+			}
 		}
 		for _, w := range g.workers {
 			w.stopped.Store(true)

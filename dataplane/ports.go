@@ -94,11 +94,7 @@ func (g *Gateway) openSockets() error {
 		}
 		p.program = program
 		for q := range p.queues {
-			options = append(options, xsk.SocketOptions{
-				Ifindex: p.ifindex, Queue: q, UMEM: g.umem, ZeroCopy: g.opts.ZeroCopy, BusyPoll: g.opts.BusyPoll,
-				RXSize: g.opts.RingSize, TXSize: g.opts.RingSize,
-				FillSize: 2 * g.opts.RingSize, CompletionSize: 2 * g.opts.RingSize,
-			})
+			options = append(options, g.socketOptions(p, q))
 		}
 	}
 	sockets, err := xsk.OpenAll(options)
@@ -114,6 +110,16 @@ func (g *Gateway) openSockets() error {
 		}
 	}
 	return nil
+}
+
+// socketOptions describes the socket of a queue. The fill ring is twice the RX
+// ring, so that the NIC does not run dry while bursts wait to be read.
+func (g *Gateway) socketOptions(p *port, queue int) xsk.SocketOptions {
+	return xsk.SocketOptions{
+		Ifindex: p.ifindex, Queue: queue, UMEM: g.umem, ZeroCopy: g.opts.ZeroCopy, BusyPoll: g.opts.BusyPoll,
+		RXSize: g.opts.RingSize, TXSize: g.opts.RingSize,
+		FillSize: 2 * g.opts.RingSize, CompletionSize: 2 * g.opts.RingSize,
+	}
 }
 
 // nameQueue adds to a socket error what the operator can do.

@@ -91,18 +91,23 @@ func (w *Worker) runBurst(q *rxQueue) int {
 // all of them are empty.
 func (w *Worker) run() {
 	for !w.stopped.Load() {
-		n := 0
-		for p := range w.ports {
-			for q := range w.ports[p].queues {
-				n += w.runBurst(&w.ports[p].queues[q])
-			}
-		}
-		if len(w.edge.peers) > 1 {
-			n += w.runBurst(nil)
-		}
-		if n == 0 {
+		if w.round() == 0 {
 			w.sleep()
 		}
 	}
 	w.flushTX()
+}
+
+// round takes one burst from each source, and returns the number of packets.
+func (w *Worker) round() int {
+	n := 0
+	for p := range w.ports {
+		for q := range w.ports[p].queues {
+			n += w.runBurst(&w.ports[p].queues[q])
+		}
+	}
+	if len(w.edge.peers) > 1 {
+		n += w.runBurst(nil)
+	}
+	return n
 }

@@ -59,7 +59,9 @@ func (g *Gateway) newWorker(id int) (*Worker, error) {
 	}
 	w.flows = flowState{
 		table: table, tracker: g.opts.Tracker, expect: g.shared.expect,
-		nat:   nat.NewTranslator(&g.opts.NAT, id, rand.Uint64(), table.Cap(), g.shared.use),
+		// One mapping more than flows: in a full table the new flow's is chosen
+		// before the evicted flow gives its own back.
+		nat:   nat.NewTranslator(&g.opts.NAT, id, rand.Uint64(), table.Cap()+1, g.shared.use),
 		dying: make([]uint32, 0, BurstSize),
 	}
 	w.helper = helpers.Context{

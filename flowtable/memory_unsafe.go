@@ -47,7 +47,7 @@ type memory struct{ maps [][]byte }
 // allocate takes the memory of a table.
 func (t *Table) allocate(exts int, huge bool) error {
 	m := &memory{}
-	n := int(t.maxFlows) + 1 // index 0 is never handed out
+	n := t.records()
 	var err error
 	if t.buckets, err = array[bucket](m, int(t.nbuckets), true, huge); err != nil {
 		return errors.Join(fmt.Errorf("index: %w", err), m.free())

@@ -12,7 +12,7 @@ const Burst = 64
 
 // MaxCapacity is the largest number of flows of one table: a Ref keeps one bit
 // for the direction, the wheel one bit of its links.
-const MaxCapacity = 1<<30 - 1
+const MaxCapacity = 1<<30 - 1 - cooling
 
 // Options say how large a table is. The zero value of a field is its default.
 type Options struct {
@@ -53,6 +53,13 @@ func (r InsertResult) String() string {
 	return fmt.Sprintf("InsertResult(%d)", uint8(r))
 }
 
+// cooling is how many removals pass before a record is used again. The packets
+// of a burst hold references while later packets of the same burst remove and
+// insert flows; until the burst has left, a removed record must go on telling
+// how its flow was translated. A packet removes at most three flows (two that
+// expired but hold its tuples, one evicted).
+const cooling = 4 * Burst
+
 // Table holds the flows of one worker. All methods but Read, HighWater, Len,
 // Cap and MemoryBytes belong to the worker's thread.
 type Table struct {
@@ -77,6 +84,9 @@ type Table struct {
 	high6 uint32
 	// freeFlow heads the list of free records, freeExt that of extensions.
 	freeFlow, freeExt uint32
+	// cooled are the records removed last, oldest at cooledAt; 0 = none yet.
+	cooled   [cooling]uint32
+	cooledAt uint32
 	// extsUsed is the highest extension index handed out so far.
 	extsUsed uint32
 	// idSeed makes flow ids differ between tables.
@@ -139,7 +149,7 @@ func (t *Table) HighWater() uint32 { return load32(&t.highWater) }
 // thread.
 func (t *Table) MemoryBytes() uint64 {
 	const line = 64
-	m := (t.nbuckets+uint64(t.maxFlows)+1)*line + uint64(extCount(int(t.maxFlows))+1)*extSize
+	m := (t.nbuckets+uint64(t.records()))*line + uint64(extCount(int(t.maxFlows))+1)*extSize
 	if n := load32(&t.high6); n != 0 {
 		m += uint64(n+1) * line
 	}
@@ -247,7 +257,8 @@ func (t *Table) fill(idx uint32, orig, reply *Tuple, now Tick) {
 
 // Remove takes a flow out: both keys, its timer, its extension. Whatever else
 // belongs to it (NAT mapping, expectations, events) is the caller's, before.
-// Removing a free record does nothing.
+// Removing a free record does nothing. Its tuples can still be read, by Tuple,
+// until 4 × Burst more flows were removed: so long a burst may refer to it.
 func (t *Table) Remove(idx uint32) {
 	f := &t.flows[idx]
 	if idx == 0 || f.gen&1 != 0 {
@@ -268,23 +279,38 @@ func (t *Table) Remove(idx uint32) {
 	if f.Ext != 0 {
 		t.releaseExt(f.Ext)
 	}
-	t.freeRecord(idx)
+	t.coolRecord(idx)
 	publish32(&t.used, t.used-1)
 }
 
+// records returns the number of records: those of the flows, those that cool,
+// and index 0, which is never handed out.
+func (t *Table) records() int { return int(t.maxFlows) + cooling + 1 }
+
 // takeRecord returns the index of a free record, its generation odd, or 0.
 func (t *Table) takeRecord() uint32 {
+	if t.used == t.maxFlows {
+		return 0
+	}
 	if idx := t.freeFlow; idx != 0 {
 		t.freeFlow = t.flows[idx].next
 		return idx
-	}
-	if t.highWater == t.maxFlows {
-		return 0
 	}
 	idx := t.highWater + 1
 	t.closeRecord(&t.flows[idx])
 	publish32(&t.highWater, idx)
 	return idx
+}
+
+// coolRecord keeps a removed record as it is for a while, and frees the one
+// that has cooled longest.
+func (t *Table) coolRecord(idx uint32) {
+	at := &t.cooled[t.cooledAt%cooling]
+	if *at != 0 {
+		t.freeRecord(*at)
+	}
+	*at = idx
+	t.cooledAt++
 }
 
 // freeRecord puts a record on the free list; its generation is odd.

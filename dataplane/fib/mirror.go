@@ -216,6 +216,9 @@ func (m *Mirror) closeSockets() {
 // It must not be called by a listener.
 func (m *Mirror) Close() error {
 	m.stopOnce.Do(func() {
+		if m.events == nil { // fixed
+			return
+		}
 		close(m.stop)
 		m.events.Close() // ends receive
 		m.done.Wait()
@@ -254,6 +257,9 @@ func (m *Mirror) Stats() Stats {
 //
 // Cost: about 100 ns; meant for packets that cannot be sent, not for all.
 func (m *Mirror) Resolve(addr netip.Addr, ifindex int) bool {
+	if m.resolver == nil { // fixed
+		return true
+	}
 	return m.resolver.ask(neighKey{ifindex: ifindex, addr: addr.WithZone("")})
 }
 

@@ -1,0 +1,310 @@
+package dataplane
+
+import (
+	"bytes"
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"github.com/gopacket/gopacket/layers"
+
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/nat"
+	"github.com/xdpct/xdpct/packet"
+)
+
+func udp(sport, dport uint16) spec {
+	return spec{src: clientAddr, dst: serverAddr, sport: sport, dport: dport, payload: []byte("hello")}
+}
+
+// answer is what the server sends back to the NAT address.
+func answer(sport, dport uint16) spec {
+	return spec{src: serverAddr, dst: poolAddr, sport: sport, dport: dport, payload: []byte("world")}
+}
+
+func TestSNATBothWays(t *testing.T) {
+	p := newPath(t, nil)
+	out := p.check(p.send(lan, build(t, lan, udp(7000, 53))), wan)
+	if got, want := endpoints(t, out), "198.51.100.32:7000 203.0.113.47:53"; got != want {
+		t.Errorf("request left as %s, want %s", got, want)
+	}
+	eth := out.LinkLayer().(*layers.Ethernet)
+	if eth.SrcMAC.String() != wanMAC.String() || eth.DstMAC.String() != serverMAC.String() {
+		t.Errorf("request left from %s to %s", eth.SrcMAC, eth.DstMAC)
+	}
+	if ttl := out.NetworkLayer().(*layers.IPv4).TTL; ttl != 63 {
+		t.Errorf("TTL is %d, want 63", ttl)
+	}
+	back := p.check(p.send(wan, build(t, wan, answer(53, 7000))), lan)
+	if got, want := endpoints(t, back), "203.0.113.47:53 10.1.2.3:7000"; got != want {
+		t.Errorf("answer arrived as %s, want %s", got, want)
+	}
+	if n := p.counterValue("flows"); n != 1 {
+		t.Errorf("%d flows, want 1", n)
+	}
+}
+
+func TestTwoPacketsOfOneNewFlowInOneBurst(t *testing.T) {
+	p := newPath(t, nil)
+	out := p.send(lan, build(t, lan, udp(7000, 53)), build(t, lan, udp(7000, 53)))
+	if len(out) != 2 {
+		t.Fatalf("%d packets sent, want 2", len(out))
+	}
+	for _, s := range out {
+		if got := endpoints(t, decode(t, s.frame)); got != "198.51.100.32:7000 203.0.113.47:53" {
+			t.Errorf("left as %s", got)
+		}
+	}
+	if n := p.counterValue("flows_new"); n != 1 {
+		t.Errorf("%d flows made, want 1", n)
+	}
+}
+
+// A flow that an early packet of a burst uses, and a later one evicts or ends,
+// must not lend its record to a new flow while the early packet still needs
+// it: it would leave with the new flow's addresses.
+func TestEvictedFlowKeepsItsTranslationForThisBurst(t *testing.T) {
+	p := newPath(t, func(o *Options) { o.MaxFlows = 1 })
+	p.send(lan, build(t, lan, udp(7000, 53)))
+	second := udp(8000, 53)
+	second.src = client2Addr
+	out := p.send(lan, build(t, lan, udp(7000, 53)), build(t, lan, second))
+	if len(out) != 2 {
+		t.Fatalf("%d packets sent, want 2", len(out))
+	}
+	want := []string{"198.51.100.32:7000 203.0.113.47:53", "198.51.100.32:8000 203.0.113.47:53"}
+	for i, s := range out {
+		if got := endpoints(t, decode(t, s.frame)); got != want[i] {
+			t.Errorf("packet %d left as %s, want %s", i, got, want[i])
+		}
+	}
+	if n := p.counterValue("early_drop"); n != 1 {
+		t.Errorf("%d flows evicted, want 1", n)
+	}
+}
+
+func TestPingKeepsItsID(t *testing.T) {
+	p := newPath(t, nil)
+	echo := spec{src: clientAddr, dst: serverAddr, icmp: &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 77, Seq: 1}}
+	out := p.check(p.send(lan, build(t, lan, echo)), wan)
+	if ip := out.NetworkLayer().(*layers.IPv4); !ip.SrcIP.Equal(poolAddr.AsSlice()) {
+		t.Errorf("echo request left from %s", ip.SrcIP)
+	}
+	reply := spec{src: serverAddr, dst: poolAddr, icmp: &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(0, 0), Id: 77, Seq: 1}}
+	back := p.check(p.send(wan, build(t, wan, reply)), lan)
+	if ip := back.NetworkLayer().(*layers.IPv4); !ip.DstIP.Equal(clientAddr.AsSlice()) {
+		t.Errorf("echo reply went to %s", ip.DstIP)
+	}
+}
+
+func TestDNATLeadsInAndBackOut(t *testing.T) {
+	rule, err := nat.ParseDNAT("tcp:198.51.100.32:80=10.1.2.3:8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPath(t, func(o *Options) { o.NAT.DNAT = []nat.DNATRule{rule} })
+	syn := spec{src: serverAddr, dst: poolAddr, sport: 5555, dport: 80, tcp: &layers.TCP{SYN: true, Seq: 1}}
+	out := p.check(p.send(wan, build(t, wan, syn)), lan)
+	if got, want := endpoints(t, out), "203.0.113.47:5555 10.1.2.3:8080"; got != want {
+		t.Errorf("SYN arrived as %s, want %s", got, want)
+	}
+	synack := spec{src: clientAddr, dst: serverAddr, sport: 8080, dport: 5555, tcp: &layers.TCP{SYN: true, ACK: true, Seq: 9, Ack: 2}}
+	back := p.check(p.send(lan, build(t, lan, synack)), wan)
+	if got, want := endpoints(t, back), "198.51.100.32:80 203.0.113.47:5555"; got != want {
+		t.Errorf("SYN+ACK left as %s, want %s", got, want)
+	}
+}
+
+func TestICMPErrorFollowsItsFlow(t *testing.T) {
+	p := newPath(t, nil)
+	request := p.send(lan, build(t, lan, udp(7000, 9)))
+	quoted := request[0].frame[packet.EthernetLen:]
+	unreachable := spec{src: serverAddr, dst: poolAddr, payload: quoted,
+		icmp: &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(3, 3)}}
+	before := p.workers[0].flows.table.Flow(1).LastSeen
+	p.Advance(5 * time.Second)
+	back := p.check(p.send(wan, build(t, wan, unreachable)), lan)
+	if ip := back.NetworkLayer().(*layers.IPv4); !ip.DstIP.Equal(clientAddr.AsSlice()) {
+		t.Errorf("error went to %s, want the client", ip.DstIP)
+	}
+	inner := back.Layer(layers.LayerTypeICMPv4).LayerPayload()
+	h := packet.IPv4Header(inner)
+	if packet.Fold(packet.Sum(h[:20], 0)) != 0 {
+		t.Error("checksum of the quoted IP header is wrong")
+	}
+	if h.Src().Netip(packet.IPv4) != clientAddr || packet.UDP(inner[20:]).SrcPort() != 7000 {
+		t.Errorf("quoted packet is from %s:%d", h.Src().Netip(packet.IPv4), packet.UDP(inner[20:]).SrcPort())
+	}
+	if p.workers[0].flows.table.Flow(1).LastSeen != before {
+		t.Error("an ICMP error renewed the flow (RFC 5508 REQ-6)")
+	}
+}
+
+func TestTimeExceededQuotesThePacketAsSent(t *testing.T) {
+	p := newPath(t, nil)
+	s := udp(7000, 33434)
+	s.ttl = 1
+	frame := build(t, lan, s)
+	out := p.check(p.send(lan, frame), lan)
+	ip := out.NetworkLayer().(*layers.IPv4)
+	icmp := out.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4)
+	if !ip.SrcIP.Equal(lanAddr.AsSlice()) || !ip.DstIP.Equal(clientAddr.AsSlice()) || icmp.TypeCode.Type() != 11 {
+		t.Errorf("got %s from %s to %s", icmp.TypeCode, ip.SrcIP, ip.DstIP)
+	}
+	if got := icmp.LayerPayload(); len(got) != 33 || !bytes.Equal(got, frame[packet.EthernetLen:][:33]) {
+		t.Errorf("the quoted packet is %x, sent was %x", got, frame[packet.EthernetLen:])
+	}
+	if n := p.counterValue("flows_new"); n != 0 {
+		t.Errorf("%d flows made by a packet that was not forwarded", n)
+	}
+}
+
+func TestTooBigTellsTheMTUAndQuotesThePacketAsSent(t *testing.T) {
+	p := newPath(t, nil)
+	s := udp(7000, 53)
+	s.df, s.payload = true, make([]byte, 1450) // the way out takes 1400
+	frame := build(t, lan, s)
+	out := p.check(p.send(lan, frame), lan)
+	icmp := out.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4)
+	if icmp.TypeCode != layers.CreateICMPv4TypeCode(3, 4) || icmp.Seq != 1400 {
+		t.Errorf("got %s with MTU %d, want fragmentation needed, 1400", icmp.TypeCode, icmp.Seq)
+	}
+	quoted := icmp.LayerPayload()
+	if !bytes.Equal(quoted, frame[packet.EthernetLen:packet.EthernetLen+len(quoted)]) {
+		t.Error("the quoted packet differs from the one sent")
+	}
+}
+
+func TestIPv6IsForwardedUntranslated(t *testing.T) {
+	p := newPath(t, nil)
+	echo := spec{src: client6Addr, dst: server6Addr,
+		icmp6: &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(128, 0)}, echo6: &layers.ICMPv6Echo{Identifier: 5}}
+	p.check(p.send(lan, build(t, lan, echo)), wan)
+	reply := spec{src: server6Addr, dst: client6Addr,
+		icmp6: &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(129, 0)}, echo6: &layers.ICMPv6Echo{Identifier: 5}}
+	p.check(p.send(wan, build(t, wan, reply)), lan)
+	var s flowtable.Snapshot
+	if !p.Tables()[0].Read(1, p.Now(), &s) || s.Status&flowtable.StatusSeenReply == 0 {
+		t.Error("the reply did not find its flow")
+	}
+}
+
+// Both directions may arrive on any queue: the packet reaches the worker that
+// owns the flow, whatever that is.
+func TestDirectionsOnDifferentQueues(t *testing.T) {
+	for port := uint16(1024); port < 1024+8*64; port += 64 {
+		for _, queues := range [][2]int{{0, 0}, {0, 1}, {1, 0}, {1, 1}} {
+			p := newPath(t, func(o *Options) { o.Queues = 2 })
+			p.deliver(lan, queues[0], build(t, lan, udp(port, 53)))
+			out := p.check(p.run(), wan)
+			if got := out.TransportLayer().(*layers.UDP).SrcPort; got != layers.UDPPort(port) {
+				t.Errorf("port %d was changed to %d", port, got)
+			}
+			p.deliver(wan, queues[1], build(t, wan, answer(53, port)))
+			p.check(p.run(), lan)
+			if n := p.counterValue("flows"); n != 1 {
+				t.Errorf("port %d, queues %v: %d flows", port, queues, n)
+			}
+		}
+	}
+}
+
+func TestExpiredFlowIsGoneAndItsPortFree(t *testing.T) {
+	p := newPath(t, nil)
+	p.send(lan, build(t, lan, udp(7000, 53)))
+	p.advance(29 * time.Second)
+	if n := p.counterValue("flows"); n != 1 {
+		t.Fatalf("%d flows after 29 s, want 1", n)
+	}
+	p.advance(1500 * time.Millisecond)
+	if n := p.counterValue("flows"); n != 0 {
+		t.Errorf("%d flows after 30.5 s, want 0", n)
+	}
+	if n := p.counterValue("nat_mappings"); n != 0 {
+		t.Errorf("%d mappings left", n)
+	}
+	if out := p.send(wan, build(t, wan, answer(53, 7000))); len(out) != 0 {
+		t.Error("an answer to an expired flow was forwarded")
+	}
+}
+
+// The text of a PORT command changes length: what follows must be shifted, in
+// both directions, and the announced connection must find its way in.
+func TestFTPActive(t *testing.T) {
+	p := newPath(t, nil)
+	from := func(flags layers.TCP, text string) spec {
+		f := flags
+		return spec{src: clientAddr, dst: serverAddr, sport: 40000, dport: 21, tcp: &f, payload: []byte(text)}
+	}
+	back := func(flags layers.TCP, text string) spec {
+		f := flags
+		return spec{src: serverAddr, dst: poolAddr, sport: 21, dport: 40000, tcp: &f, payload: []byte(text)}
+	}
+	p.check(p.send(lan, build(t, lan, from(layers.TCP{SYN: true, Seq: 99}, ""))), wan)
+	p.check(p.send(wan, build(t, wan, back(layers.TCP{SYN: true, ACK: true, Seq: 499, Ack: 100}, ""))), lan)
+	p.check(p.send(lan, build(t, lan, from(layers.TCP{ACK: true, Seq: 100, Ack: 500}, ""))), wan)
+	p.check(p.send(wan, build(t, wan, back(layers.TCP{ACK: true, PSH: true, Seq: 500, Ack: 100}, "220 hi\r\n"))), lan)
+	p.check(p.send(lan, build(t, lan, from(layers.TCP{ACK: true, PSH: true, Seq: 100, Ack: 508}, "USER x\r\n"))), wan)
+
+	command := "PORT 10,1,2,3,25,0\r\n" // port 6400
+	out := p.check(p.send(lan, build(t, lan, from(layers.TCP{ACK: true, PSH: true, Seq: 108, Ack: 508}, command))), wan)
+	want := "PORT 198,51,100,32,25,0\r\n"
+	if got := string(out.ApplicationLayer().Payload()); got != want {
+		t.Fatalf("command left as %q, want %q", got, want)
+	}
+	if n := p.Expectations().Len(); n != 1 {
+		t.Fatalf("%d expectations, want 1", n)
+	}
+	grown := uint32(len(want) - len(command))
+	end := 108 + uint32(len(command))
+	ack := p.check(p.send(wan, build(t, wan, back(layers.TCP{ACK: true, Seq: 508, Ack: end + grown}, "200 ok\r\n"))), lan)
+	if got := ack.Layer(layers.LayerTypeTCP).(*layers.TCP).Ack; got != end {
+		t.Errorf("server's ACK reached the client as %d, want %d", got, end)
+	}
+	next := p.check(p.send(lan, build(t, lan, from(layers.TCP{ACK: true, PSH: true, Seq: end, Ack: 516}, "RETR f\r\n"))), wan)
+	if got := next.Layer(layers.LayerTypeTCP).(*layers.TCP).Seq; got != end+grown {
+		t.Errorf("next command left with seq %d, want %d", got, end+grown)
+	}
+	data := spec{src: serverAddr, dst: poolAddr, sport: 20, dport: 6400, tcp: &layers.TCP{SYN: true, Seq: 7}}
+	in := p.check(p.send(wan, build(t, wan, data)), lan)
+	if got, want := endpoints(t, in), "203.0.113.47:20 10.1.2.3:6400"; got != want {
+		t.Errorf("data connection arrived as %s, want %s", got, want)
+	}
+	if n := p.Expectations().Len(); n != 0 {
+		t.Errorf("%d expectations after the data connection, want 0", n)
+	}
+}
+
+func TestLedgerIsExactAtRest(t *testing.T) {
+	p := newPath(t, func(o *Options) { o.Queues = 2 })
+	for i := range uint16(400) {
+		p.deliver(lan, int(i)%2, build(t, lan, udp(2000+i*37, 53)))
+		p.run()
+	}
+	p.advance(time.Second)
+	l := p.Ledger()
+	// A wire holds nothing back: what was collected has been completed.
+	for _, w := range p.workers {
+		w.flushTX()
+		w.publishLedger()
+	}
+	l = p.Ledger()
+	if l.Missing != 0 {
+		t.Errorf("%d frames are in no place: %+v", l.Missing, l)
+	}
+}
+
+func TestUnresolvedNeighbourHoldsThePacket(t *testing.T) {
+	p := newPath(t, nil)
+	s := udp(7000, 53)
+	s.dst = serverAddr.Next() // on the link, unknown
+	if out := p.send(lan, build(t, lan, s)); len(out) != 0 {
+		t.Fatalf("%d packets sent", len(out))
+	}
+	if n := p.workers[0].routes.held.n; n != 1 {
+		t.Errorf("%d packets held, want 1", n)
+	}
+}
+
+// portOf reads the source port of a frame's UDP header.
+func portOf(frame []byte) uint16 { return binary.BigEndian.Uint16(frame[34:]) }
