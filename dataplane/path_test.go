@@ -42,7 +42,8 @@ var (
 // path is a gateway in memory under test.
 type path struct {
 	*Memory
-	t testing.TB
+	t     testing.TB
+	descs [BurstSize]xsk.Desc // of drain
 }
 
 // newPath makes a gateway in memory; change may adapt its options.
@@ -75,7 +76,7 @@ func newPath(t testing.TB, change func(*Options)) *path {
 			t.Error(err)
 		}
 	})
-	p := &path{m, t}
+	p := &path{Memory: m, t: t}
 	p.run() // the first round fills the fill rings
 	return p
 }
