@@ -23,81 +23,84 @@ const (
 // snat4 is the exchange of conntrack's own tests: a client behind SNAT.
 var snat4 = sides{client: "10.99.1.2:35002", server: "10.99.2.2:21", public: "10.99.2.1:35002", pool: "10.99.2.1"}
 
-// TestFTPEdges is the table of what a 6.18 kernel does with one segment, and
-// where this helper deviates on purpose.
+// snat6 is the same over IPv6.
+var snat6 = sides{client: "[fd99:1::2]:35002", server: "[fd99:2::2]:21", public: "[fd99:2::1]:35002", pool: "fd99:2::1"}
+
+// ftpEdges is what a 6.18 kernel does with one segment, and where this helper
+// deviates on purpose.
+var ftpEdges = []struct {
+	name  string
+	sides sides
+	dir   flowtable.Dir
+	in    string
+	want  string // text that the other side gets; "" = dropped
+	cause helpers.Cause
+	dst   string // destination of the expectation
+}{
+	{"port", snat4, orig, "PORT 10,99,1,2,25,0\r\n", "PORT 10,99,2,1,25,0\r\n", helpers.CauseExpected, "10.99.2.1:6400"},
+	{"port-lower-case", snat4, orig, "port 10,99,1,2,25,0\r\n", "port 10,99,2,1,25,0\r\n", helpers.CauseExpected, "10.99.2.1:6400"},
+	{"port-bare-lf", snat4, orig, "PORT 10,99,1,2,25,0\n", "", helpers.CauseMalformed, ""},
+	{"port-two-spaces", snat4, orig, "PORT  10,99,1,2,25,0\r\n", "", helpers.CauseMalformed, ""},
+	{"port-seven-numbers", snat4, orig, "PORT 10,99,1,2,25,0,1\r\n", "", helpers.CauseMalformed, ""},
+	{"port-five-numbers", snat4, orig, "PORT 10,99,1,2,25\r\n", "", helpers.CauseMalformed, ""},
+	{"port-split-in-numbers", snat4, orig, "PORT 10,99,1", "", helpers.CausePartial, ""},
+	{"port-split-after-p", snat4, orig, "P", "", helpers.CausePartial, ""},
+	{"port-split-after-verb", snat4, orig, "PORT", "", helpers.CausePartial, ""},
+	{"port-split-before-crlf", snat4, orig, "PORT 10,99,1,2,25,0", "", helpers.CausePartial, ""},
+	{"port-split-in-crlf", snat4, orig, "PORT 10,99,1,2,25,0\r", "PORT 10,99,2,1,25,0\r", helpers.CauseExpected, "10.99.2.1:6400"},
+	{"port-other-host", snat4, orig, "PORT 10,99,1,9,25,0\r\n", "PORT 10,99,1,9,25,0\r\n", helpers.CauseOtherAddress, ""},
+	// The kernel expects port 21: no guard for privileged ports.
+	{"port-privileged", snat4, orig, "PORT 10,99,1,2,0,21\r\n", "PORT 10,99,1,2,0,21\r\n", helpers.CausePrivilegedPort, ""},
+	{"port-1023", snat4, orig, "PORT 10,99,1,2,3,255\r\n", "PORT 10,99,1,2,3,255\r\n", helpers.CausePrivilegedPort, ""},
+	{"port-1024", snat4, orig, "PORT 10,99,1,2,4,0\r\n", "PORT 10,99,2,1,4,0\r\n", helpers.CauseExpected, "10.99.2.1:1024"},
+	// The kernel drops it too, but leaves an expectation for port 0.
+	{"port-zero", snat4, orig, "PORT 10,99,1,2,0,0\r\n", "", helpers.CausePortZero, ""},
+	// The kernel takes 258 as 2 with a carry into the octet before.
+	{"port-octet-258", snat4, orig, "PORT 10,99,1,258,25,0\r\n", "", helpers.CauseMalformed, ""},
+	// The kernel takes an empty number as 0.
+	{"port-empty-number", snat4, orig, "PORT 10,99,1,2,25,\r\n", "", helpers.CauseMalformed, ""},
+	{"port-negative", snat4, orig, "PORT 10,99,1,2,25,-1\r\n", "", helpers.CauseMalformed, ""},
+	{"port-without-blank", snat4, orig, "PORTS 10,99,1,2,25,0\r\n", "PORTS 10,99,1,2,25,0\r\n", helpers.CauseNone, ""},
+	{"second-command-in-segment", snat4, orig, "NOOP\r\nPORT 10,99,1,2,25,0\r\n", "NOOP\r\nPORT 10,99,1,2,25,0\r\n", helpers.CauseNone, ""},
+	{"two-ports-in-segment", snat4, orig, "PORT 10,99,1,2,25,0\r\nPORT 10,99,1,2,25,1\r\n",
+		"PORT 10,99,2,1,25,0\r\nPORT 10,99,1,2,25,1\r\n", helpers.CauseExpected, "10.99.2.1:6400"},
+	{"port-from-server", snat4, reply, "PORT 10,99,2,2,25,0\r\n", "PORT 10,99,2,2,25,0\r\n", helpers.CauseNone, ""},
+	{"other-command", snat4, orig, "RETR file\r\n", "RETR file\r\n", helpers.CauseNone, ""},
+
+	{"eprt", snat4, orig, "EPRT |1|10.99.1.2|6400|\r\n", "EPRT |1|10.99.2.1|6400|\r\n", helpers.CauseExpected, "10.99.2.1:6400"},
+	{"eprt-other-delimiter", snat4, orig, "EPRT !1!10.99.1.2!6400!\r\n", "EPRT |1|10.99.2.1|6400|\r\n", helpers.CauseExpected, "10.99.2.1:6400"},
+	{"eprt-without-last-delimiter", snat4, orig, "EPRT |1|10.99.1.2|6400\r\n", "", helpers.CauseMalformed, ""},
+	{"eprt-v6-on-v4", snat4, orig, "EPRT |2|fd99::1|6400|\r\n", "", helpers.CauseMalformed, ""},
+	{"eprt-port-zero", snat4, orig, "EPRT |1|10.99.1.2|0|\r\n", "", helpers.CausePortZero, ""},
+	{"eprt-port-65536", snat4, orig, "EPRT |1|10.99.1.2|65536|\r\n", "", helpers.CauseMalformed, ""},
+	{"eprt-split-in-address", snat4, orig, "EPRT |1|10.99", "", helpers.CausePartial, ""},
+	{"eprt-split-in-port", snat4, orig, "EPRT |1|10.99.1.2|64", "", helpers.CausePartial, ""},
+	{"eprt-digit-delimiter", snat4, orig, "EPRT 313fd9936400|\r\n", "", helpers.CauseMalformed, ""},
+	{"eprt-v6", snat6, orig, "EPRT |2|fd99:1::2|6400|\r\n", "EPRT |2|fd99:2::1|6400|\r\n", helpers.CauseExpected, "[fd99:2::1]:6400"},
+	{"eprt-v6-long-form", snat6, orig, "EPRT |2|FD99:0001:0:0:0:0:0:2|6400|\r\n", "EPRT |2|fd99:2::1|6400|\r\n", helpers.CauseExpected, "[fd99:2::1]:6400"},
+	{"eprt-v6-zone", snat6, orig, "EPRT |2|fd99:1::2%eth0|6400|\r\n", "", helpers.CauseMalformed, ""},
+	{"eprt-v4-on-v6", snat6, orig, "EPRT |1|10.99.1.2|6400|\r\n", "", helpers.CauseMalformed, ""},
+	{"port-on-v6", snat6, orig, "PORT 10,99,1,2,25,0\r\n", "PORT 10,99,1,2,25,0\r\n", helpers.CauseOtherAddress, ""},
+
+	{"227-parentheses", snat4, reply, "227 Entering Passive Mode (10,99,2,2,40,2).\r\n", "227 Entering Passive Mode (10,99,2,2,40,2).\r\n", helpers.CauseExpected, "10.99.2.2:10242"},
+	{"227-bare", snat4, reply, "227 10,99,2,2,40,2\r\n", "227 10,99,2,2,40,2\r\n", helpers.CauseExpected, "10.99.2.2:10242"},
+	{"227-earlier-digit", snat4, reply, "227 mode 7 (10,99,2,2,40,2)\r\n", "", helpers.CauseMalformed, ""},
+	{"227-split", snat4, reply, "227 Entering (10,99,2", "", helpers.CausePartial, ""},
+	{"227-without-terminator", snat4, reply, "227 Entering 10,99,2,2,40,2", "", helpers.CausePartial, ""},
+	{"227-without-numbers", snat4, reply, "227 Entering\r\n", "", helpers.CauseMalformed, ""},
+	{"227-second-line", snat4, reply, "227-hello\r\n227 (10,99,2,2,40,2)\r\n", "227-hello\r\n227 (10,99,2,2,40,2)\r\n", helpers.CauseNone, ""},
+	{"227-other-address", snat4, reply, "227 (10,99,2,9,40,2)\r\n", "227 (10,99,2,9,40,2)\r\n", helpers.CauseOtherAddress, ""},
+	{"227-from-client", snat4, orig, "227 (10,99,1,2,40,2)\r\n", "227 (10,99,1,2,40,2)\r\n", helpers.CauseNone, ""},
+	{"229", snat4, reply, "229 Extended (|||10242|)\r\n", "229 Extended (|||10242|)\r\n", helpers.CauseExpected, "10.99.2.2:10242"},
+	{"229-without-parentheses", snat4, reply, "229 Extended |||10242|\r\n", "", helpers.CauseMalformed, ""},
+	{"229-with-address", snat4, reply, "229 Extended (|1|10.99.2.2|10242|)\r\n", "", helpers.CauseMalformed, ""},
+	{"229-split", snat4, reply, "229 Extended (|||102", "", helpers.CausePartial, ""},
+	{"229-v6", snat6, reply, "229 Extended (|||10242|)\r\n", "229 Extended (|||10242|)\r\n", helpers.CauseExpected, "[fd99:2::2]:10242"},
+	{"reply-split-after-2", snat4, reply, "2", "", helpers.CausePartial, ""},
+}
+
 func TestFTPEdges(t *testing.T) {
-	v6 := sides{client: "[fd99:1::2]:35002", server: "[fd99:2::2]:21", public: "[fd99:2::1]:35002", pool: "fd99:2::1"}
-	tests := []struct {
-		name  string
-		sides sides
-		dir   flowtable.Dir
-		in    string
-		want  string // text that the other side gets; "" = dropped
-		cause helpers.Cause
-		dst   string // destination of the expectation
-	}{
-		{"port", snat4, orig, "PORT 10,99,1,2,25,0\r\n", "PORT 10,99,2,1,25,0\r\n", helpers.CauseExpected, "10.99.2.1:6400"},
-		{"port-lower-case", snat4, orig, "port 10,99,1,2,25,0\r\n", "port 10,99,2,1,25,0\r\n", helpers.CauseExpected, "10.99.2.1:6400"},
-		{"port-bare-lf", snat4, orig, "PORT 10,99,1,2,25,0\n", "", helpers.CauseMalformed, ""},
-		{"port-two-spaces", snat4, orig, "PORT  10,99,1,2,25,0\r\n", "", helpers.CauseMalformed, ""},
-		{"port-seven-numbers", snat4, orig, "PORT 10,99,1,2,25,0,1\r\n", "", helpers.CauseMalformed, ""},
-		{"port-five-numbers", snat4, orig, "PORT 10,99,1,2,25\r\n", "", helpers.CauseMalformed, ""},
-		{"port-split-in-numbers", snat4, orig, "PORT 10,99,1", "", helpers.CausePartial, ""},
-		{"port-split-after-p", snat4, orig, "P", "", helpers.CausePartial, ""},
-		{"port-split-after-verb", snat4, orig, "PORT", "", helpers.CausePartial, ""},
-		{"port-split-before-crlf", snat4, orig, "PORT 10,99,1,2,25,0", "", helpers.CausePartial, ""},
-		{"port-split-in-crlf", snat4, orig, "PORT 10,99,1,2,25,0\r", "PORT 10,99,2,1,25,0\r", helpers.CauseExpected, "10.99.2.1:6400"},
-		{"port-other-host", snat4, orig, "PORT 10,99,1,9,25,0\r\n", "PORT 10,99,1,9,25,0\r\n", helpers.CauseOtherAddress, ""},
-		// The kernel expects port 21: no guard for privileged ports.
-		{"port-privileged", snat4, orig, "PORT 10,99,1,2,0,21\r\n", "PORT 10,99,1,2,0,21\r\n", helpers.CausePrivilegedPort, ""},
-		{"port-1023", snat4, orig, "PORT 10,99,1,2,3,255\r\n", "PORT 10,99,1,2,3,255\r\n", helpers.CausePrivilegedPort, ""},
-		{"port-1024", snat4, orig, "PORT 10,99,1,2,4,0\r\n", "PORT 10,99,2,1,4,0\r\n", helpers.CauseExpected, "10.99.2.1:1024"},
-		// The kernel drops it too, but leaves an expectation for port 0.
-		{"port-zero", snat4, orig, "PORT 10,99,1,2,0,0\r\n", "", helpers.CausePortZero, ""},
-		// The kernel takes 258 as 2 with a carry into the octet before.
-		{"port-octet-258", snat4, orig, "PORT 10,99,1,258,25,0\r\n", "", helpers.CauseMalformed, ""},
-		// The kernel takes an empty number as 0.
-		{"port-empty-number", snat4, orig, "PORT 10,99,1,2,25,\r\n", "", helpers.CauseMalformed, ""},
-		{"port-negative", snat4, orig, "PORT 10,99,1,2,25,-1\r\n", "", helpers.CauseMalformed, ""},
-		{"port-without-blank", snat4, orig, "PORTS 10,99,1,2,25,0\r\n", "PORTS 10,99,1,2,25,0\r\n", helpers.CauseNone, ""},
-		{"second-command-in-segment", snat4, orig, "NOOP\r\nPORT 10,99,1,2,25,0\r\n", "NOOP\r\nPORT 10,99,1,2,25,0\r\n", helpers.CauseNone, ""},
-		{"two-ports-in-segment", snat4, orig, "PORT 10,99,1,2,25,0\r\nPORT 10,99,1,2,25,1\r\n",
-			"PORT 10,99,2,1,25,0\r\nPORT 10,99,1,2,25,1\r\n", helpers.CauseExpected, "10.99.2.1:6400"},
-		{"port-from-server", snat4, reply, "PORT 10,99,2,2,25,0\r\n", "PORT 10,99,2,2,25,0\r\n", helpers.CauseNone, ""},
-		{"other-command", snat4, orig, "RETR file\r\n", "RETR file\r\n", helpers.CauseNone, ""},
-
-		{"eprt", snat4, orig, "EPRT |1|10.99.1.2|6400|\r\n", "EPRT |1|10.99.2.1|6400|\r\n", helpers.CauseExpected, "10.99.2.1:6400"},
-		{"eprt-other-delimiter", snat4, orig, "EPRT !1!10.99.1.2!6400!\r\n", "EPRT |1|10.99.2.1|6400|\r\n", helpers.CauseExpected, "10.99.2.1:6400"},
-		{"eprt-without-last-delimiter", snat4, orig, "EPRT |1|10.99.1.2|6400\r\n", "", helpers.CauseMalformed, ""},
-		{"eprt-v6-on-v4", snat4, orig, "EPRT |2|fd99::1|6400|\r\n", "", helpers.CauseMalformed, ""},
-		{"eprt-port-zero", snat4, orig, "EPRT |1|10.99.1.2|0|\r\n", "", helpers.CausePortZero, ""},
-		{"eprt-port-65536", snat4, orig, "EPRT |1|10.99.1.2|65536|\r\n", "", helpers.CauseMalformed, ""},
-		{"eprt-split-in-address", snat4, orig, "EPRT |1|10.99", "", helpers.CausePartial, ""},
-		{"eprt-split-in-port", snat4, orig, "EPRT |1|10.99.1.2|64", "", helpers.CausePartial, ""},
-		{"eprt-digit-delimiter", snat4, orig, "EPRT 313fd9936400|\r\n", "", helpers.CauseMalformed, ""},
-		{"eprt-v6", v6, orig, "EPRT |2|fd99:1::2|6400|\r\n", "EPRT |2|fd99:2::1|6400|\r\n", helpers.CauseExpected, "[fd99:2::1]:6400"},
-		{"eprt-v6-long-form", v6, orig, "EPRT |2|FD99:0001:0:0:0:0:0:2|6400|\r\n", "EPRT |2|fd99:2::1|6400|\r\n", helpers.CauseExpected, "[fd99:2::1]:6400"},
-		{"eprt-v6-zone", v6, orig, "EPRT |2|fd99:1::2%eth0|6400|\r\n", "", helpers.CauseMalformed, ""},
-		{"eprt-v4-on-v6", v6, orig, "EPRT |1|10.99.1.2|6400|\r\n", "", helpers.CauseMalformed, ""},
-		{"port-on-v6", v6, orig, "PORT 10,99,1,2,25,0\r\n", "PORT 10,99,1,2,25,0\r\n", helpers.CauseOtherAddress, ""},
-
-		{"227-parentheses", snat4, reply, "227 Entering Passive Mode (10,99,2,2,40,2).\r\n", "227 Entering Passive Mode (10,99,2,2,40,2).\r\n", helpers.CauseExpected, "10.99.2.2:10242"},
-		{"227-bare", snat4, reply, "227 10,99,2,2,40,2\r\n", "227 10,99,2,2,40,2\r\n", helpers.CauseExpected, "10.99.2.2:10242"},
-		{"227-earlier-digit", snat4, reply, "227 mode 7 (10,99,2,2,40,2)\r\n", "", helpers.CauseMalformed, ""},
-		{"227-split", snat4, reply, "227 Entering (10,99,2", "", helpers.CausePartial, ""},
-		{"227-without-terminator", snat4, reply, "227 Entering 10,99,2,2,40,2", "", helpers.CausePartial, ""},
-		{"227-without-numbers", snat4, reply, "227 Entering\r\n", "", helpers.CauseMalformed, ""},
-		{"227-second-line", snat4, reply, "227-hello\r\n227 (10,99,2,2,40,2)\r\n", "227-hello\r\n227 (10,99,2,2,40,2)\r\n", helpers.CauseNone, ""},
-		{"227-other-address", snat4, reply, "227 (10,99,2,9,40,2)\r\n", "227 (10,99,2,9,40,2)\r\n", helpers.CauseOtherAddress, ""},
-		{"227-from-client", snat4, orig, "227 (10,99,1,2,40,2)\r\n", "227 (10,99,1,2,40,2)\r\n", helpers.CauseNone, ""},
-		{"229", snat4, reply, "229 Extended (|||10242|)\r\n", "229 Extended (|||10242|)\r\n", helpers.CauseExpected, "10.99.2.2:10242"},
-		{"229-without-parentheses", snat4, reply, "229 Extended |||10242|\r\n", "", helpers.CauseMalformed, ""},
-		{"229-with-address", snat4, reply, "229 Extended (|1|10.99.2.2|10242|)\r\n", "", helpers.CauseMalformed, ""},
-		{"229-split", snat4, reply, "229 Extended (|||102", "", helpers.CausePartial, ""},
-		{"229-v6", v6, reply, "229 Extended (|||10242|)\r\n", "229 Extended (|||10242|)\r\n", helpers.CauseExpected, "[fd99:2::2]:10242"},
-		{"reply-split-after-2", snat4, reply, "2", "", helpers.CausePartial, ""},
-	}
-	for _, tt := range tests {
+	for _, tt := range ftpEdges {
 		t.Run(tt.name, func(t *testing.T) {
 			e := newSession(t, tt.sides)
 			e.greet()
