@@ -137,7 +137,7 @@ func TestSecondInstance(t *testing.T) {
 				t.Errorf("exit status %d, want %d", r.Status, statusFailed)
 			}
 			checkOneLine(t, r, "")
-			l.Client.Run(t, "ping", "-q", "-c2", "-i0.2", "-W2", lab.ServerAddr)
+			ping(t, l.Client, "-c2", "-i0.2", "-W2", lab.ServerAddr)
 			if got := first.Flows(t); len(got) == 0 {
 				t.Error("the first instance shows no flow")
 			}
@@ -183,7 +183,7 @@ func TestKernelSeesNothing(t *testing.T) {
 		for _, url := range []string{"http://203.0.113.47/file.bin", ftpURL} {
 			l.Client.Run(t, "curl", "-sS", "--max-time", "20", "--ftp-port", "-", "-o", "/dev/null", url)
 		}
-		l.Client.Run(t, "ping", "-q", "-c200", "-f", "-W2", lab.ServerAddr)
+		ping(t, l.Client, "-c200", "-f", "-W2", lab.ServerAddr)
 		l.Client.Try("bash", "-c", "echo x >/dev/udp/203.0.113.47/9; echo >/dev/tcp/203.0.113.47/9")
 		time.Sleep(200 * time.Millisecond)
 		if got := capture.Packets(""); len(got) > 0 {

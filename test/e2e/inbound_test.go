@@ -17,7 +17,7 @@ func TestInbound(t *testing.T) {
 		g := l.StartGateway(t, snat()...)
 		l.Server.Run(t, "ip", "route", "add", "10.1.2.0/24", "via", lab.GatewayWAN)
 		// A flow of the client's must not open the door for others.
-		l.Client.Run(t, "ping", "-q", "-c1", "-W2", lab.ServerAddr)
+		ping(t, l.Client, "-c1", "-W2", lab.ServerAddr)
 		capture := l.Client.Capture(t, "eth0", "src host "+lab.ServerAddr)
 		before := g.Counters(t)
 		const packets = 2 * (1 + 2 + 2) // SYN, UDP, ping; to both addresses
@@ -38,7 +38,7 @@ func TestInbound(t *testing.T) {
 		}
 		checkCounted(t, before, g.Counters(t), packets)
 		// That the capture shows what arrives at all:
-		l.Client.Run(t, "ping", "-q", "-c1", "-W2", lab.ServerAddr)
+		ping(t, l.Client, "-c1", "-W2", lab.ServerAddr)
 		lab.Eventually(t, 3*time.Second, "the capture sees the answer to a ping", func() bool {
 			return len(capture.Packets("ICMP echo reply")) > 0
 		})

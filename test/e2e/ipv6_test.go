@@ -13,8 +13,8 @@ func TestIPv6(t *testing.T) {
 		file := newFile(t, l.Serve(t, l.Server), "file.bin", 5_000_000)
 		g := l.StartGateway(t, snat()...)
 		events := g.Events(t)
-		l.Client.Run(t, "ping", "-q", "-c3", "-i0.2", "-W2", lab.ServerAddr6)
-		l.Client.Run(t, "ping", "-q", "-c2", "-i0.2", "-W2", "-s", "1400", lab.ServerAddr6)
+		ping(t, l.Client, "-c3", "-i0.2", "-W2", lab.ServerAddr6)
+		ping(t, l.Client, "-c2", "-i0.2", "-W2", "-s", "1400", lab.ServerAddr6)
 		events.WaitFor(t, `\[UPDATE\] icmpv6   58 30 src=fd00:1:2::3 dst=2001:db8:113::47 type=128 code=0 id=(\d+) `+
 			`src=2001:db8:113::47 dst=fd00:1:2::3 type=129 code=0 id=\d+$`)
 		got := filepath.Join(l.Dir, "got.bin")

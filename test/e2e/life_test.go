@@ -116,7 +116,7 @@ func TestPingLife(t *testing.T) {
 	l := lab.New(t, 2)
 	g := l.StartGateway(t, snat()...)
 	events := g.Events(t)
-	l.Client.Run(t, "ping", "-q", "-c3", "-i0.2", "-W2", lab.ServerAddr)
+	ping(t, l.Client, "-c3", "-i0.2", "-W2", lab.ServerAddr)
 	events.WaitFor(t, `\[UPDATE\]`)
 	events.Settle(200 * time.Millisecond)
 	var names lab.Names

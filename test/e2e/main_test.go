@@ -52,6 +52,15 @@ func newFile(t *testing.T, dir, name string, size int64) string {
 	return path
 }
 
+// ping runs ping in a namespace; every packet has to be answered.
+func ping(t *testing.T, from *lab.Namespace, args ...string) {
+	t.Helper()
+	out := from.Run(t, append([]string{"ping", "-q"}, args...)...)
+	if !strings.Contains(out, " 0% packet loss") {
+		t.Errorf("ping %s: not every packet is answered:\n%s", strings.Join(args, " "), out)
+	}
+}
+
 // checkSame fails the test unless the files are equal byte for byte.
 func checkSame(t *testing.T, want, got string) {
 	t.Helper()

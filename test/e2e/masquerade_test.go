@@ -24,7 +24,7 @@ func TestMasquerade(t *testing.T) {
 		events.WaitFor(t, `ESTABLISHED src=10\.1\.2\.3 .* dport=5201 src=203\.0\.113\.47 dst=203\.0\.113\.1 .*\[ASSURED\]$`)
 
 		t.Run("nat", func(t *testing.T) {
-			l.Client.Run(t, "ping", "-q", "-c3", "-i0.2", "-W2", lab.ServerAddr)
+			ping(t, l.Client, "-c3", "-i0.2", "-W2", lab.ServerAddr)
 			for name, url := range map[string]string{"http": "http://203.0.113.47/file.bin", "ftp": ftpURL} {
 				got := filepath.Join(l.Dir, name)
 				l.Client.Run(t, "curl", "-sS", "--max-time", "20", "--ftp-port", "-", "-o", got, url)
@@ -39,7 +39,7 @@ func TestMasquerade(t *testing.T) {
 			}{
 				{l.Client, lab.GatewayLAN}, {l.Client, lab.GatewayWAN}, {l.Server, lab.GatewayWAN},
 			} {
-				to.from.Run(t, "ping", "-q", "-c3", "-i0.2", "-W2", to.addr)
+				ping(t, to.from, "-c3", "-i0.2", "-W2", to.addr)
 				out := to.from.Run(t, "bash", "-c", fmt.Sprintf(`exec 3<>/dev/tcp/%s/2222; read -t5 -u3 line; echo "$line"`, to.addr))
 				if strings.TrimSpace(out) != "gateway" {
 					t.Errorf("%s: the service on %s answered %q", to.from.Name, to.addr, out)
@@ -48,7 +48,7 @@ func TestMasquerade(t *testing.T) {
 		})
 		t.Run("from-the-box", func(t *testing.T) {
 			for _, addr := range []string{lab.ServerAddr, lab.ClientAddr} {
-				l.Gateway.Run(t, "ping", "-q", "-c3", "-i0.2", "-W2", addr)
+				ping(t, l.Gateway, "-c3", "-i0.2", "-W2", addr)
 			}
 			got := filepath.Join(l.Dir, "own")
 			l.Gateway.Run(t, "curl", "-sS", "--max-time", "20", "-o", got, "http://203.0.113.47/file.bin")
