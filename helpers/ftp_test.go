@@ -139,6 +139,20 @@ func TestFTPNotAfterNewline(t *testing.T) {
 	}
 }
 
+// TestFTPDroppedSegmentEndsNoLine: what was dropped has not been sent, so the
+// place after it is no line start yet.
+func TestFTPDroppedSegmentEndsNoLine(t *testing.T) {
+	e := newSession(t, snat4)
+	e.greet()
+	const bad = "PORT 10,99,1,2,25,0\n"
+	if _, v := e.send(orig, bad); v != drop {
+		t.Fatalf("verdict %d", v)
+	}
+	if _, v := e.sendAt(orig, e.seq[orig]+uint32(len(bad)), "PORT 10,99,1,2,25,0\r\n"); v != accept || e.c.Cause != helpers.CauseNone {
+		t.Errorf("verdict %d, cause %v", v, e.c.Cause)
+	}
+}
+
 func TestFTPFirstSegment(t *testing.T) {
 	e := newSession(t, snat4)
 	if _, v := e.send(orig, "PORT 10,99,1,2,25,0\r\n"); v != accept || e.c.Cause != helpers.CauseNone {
