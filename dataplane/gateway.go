@@ -53,26 +53,28 @@ const maxExpectations = 4096
 // sockets and loads the programs, but attaches nothing. It must be called on a
 // thread in the network namespace of the ports. An error leaves nothing
 // behind.
-func New(o Options) (g *Gateway, err error) {
+func New(o Options) (*Gateway, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	g = &Gateway{opts: o, path: &pathConfig{helpers: o.Helpers, passInvalid: o.PassInvalid, spin: o.BusyPoll > 0}}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, g.release())
-			g = nil
-		}
-	}()
+	g := &Gateway{opts: o, path: &pathConfig{helpers: o.Helpers, passInvalid: o.PassInvalid, spin: o.BusyPoll > 0}}
 	g.makeShared()
-	for _, step := range []func() error{
-		g.findPorts, g.makeMirror, g.makeMaps, g.makeFrames, g.openSockets, g.makeWorkers, g.makeLocal,
-	} {
-		if err := step(); err != nil {
-			return nil, err
-		}
+	err := g.build(g.findPorts, g.makeMirror, g.makeMaps, g.makeFrames, g.openSockets, g.makeWorkers, g.makeLocal)
+	if err != nil {
+		return nil, err
 	}
 	return g, nil
+}
+
+// build takes the steps of making a gateway. If one fails, what the others
+// took is freed.
+func (g *Gateway) build(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return errors.Join(err, g.release())
+		}
+	}
+	return nil
 }
 
 // complete fills in defaults and refuses what cannot be.

@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -22,33 +21,26 @@ type Memory struct {
 // NewMemory makes a gateway in memory with one queue a worker on each port, in
 // the network that mirror describes. Options.Queues is the number of workers
 // (0 = 1).
-func NewMemory(o Options, mirror *fib.Mirror) (m *Memory, err error) {
+func NewMemory(o Options, mirror *fib.Mirror) (*Memory, error) {
 	workers := max(o.Queues, 1)
 	o.CPUs = make([]int, workers)
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	m = &Memory{Gateway: &Gateway{opts: o, mirror: mirror,
-		path: &pathConfig{helpers: o.Helpers, passInvalid: o.PassInvalid, workers: workers}}}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, m.release())
-		}
-	}()
-	g := m.Gateway
-	g.opts.NAT.Workers = workers
-	if err := g.opts.NAT.Validate(); err != nil {
+	o.NAT.Workers = workers
+	if err := o.NAT.Validate(); err != nil {
 		return nil, err
 	}
+	g := &Gateway{opts: o, mirror: mirror,
+		path: &pathConfig{helpers: o.Helpers, passInvalid: o.PassInvalid, workers: workers}}
 	for i, p := range o.Ports {
 		g.path.realm[i] = p.Realm
 		g.ports = append(g.ports, &port{name: p.Name, realm: p.Realm, queues: workers})
 	}
+	m := &Memory{Gateway: g}
 	g.makeShared()
-	for _, step := range []func() error{g.makeFrames, m.makeWires, g.makeWorkers} {
-		if err := step(); err != nil {
-			return nil, err
-		}
+	if err := g.build(g.makeFrames, m.makeWires, g.makeWorkers); err != nil {
+		return nil, err
 	}
 	return m, nil
 }
