@@ -116,7 +116,7 @@ func (g *Gateway) openSockets() error {
 // ring, so that the NIC does not run dry while bursts wait to be read.
 func (g *Gateway) socketOptions(p *port, queue int) xsk.SocketOptions {
 	return xsk.SocketOptions{
-		Ifindex: p.ifindex, Queue: queue, UMEM: g.umem, ZeroCopy: g.opts.ZeroCopy, BusyPoll: g.opts.BusyPoll,
+		Name: p.name, Ifindex: p.ifindex, Queue: queue, UMEM: g.umem, ZeroCopy: g.opts.ZeroCopy, BusyPoll: g.opts.BusyPoll,
 		RXSize: g.opts.RingSize, TXSize: g.opts.RingSize,
 		FillSize: 2 * g.opts.RingSize, CompletionSize: 2 * g.opts.RingSize,
 	}

@@ -15,7 +15,7 @@ func (m *Mirror) receive() {
 	defer m.done.Done()
 	for {
 		messages, _, err := m.events.Receive()
-		if errors.Is(err, os.ErrClosed) || errors.Is(err, unix.EBADF) {
+		if errors.Is(err, os.ErrClosed) || errors.Is(err, unix.EBADF) || err != nil && m.stopped() {
 			return
 		}
 		select {
@@ -30,6 +30,17 @@ func (m *Mirror) receive() {
 				return
 			}
 		}
+	}
+}
+
+// stopped reports whether Close was called: it interrupts receive with various
+// errors.
+func (m *Mirror) stopped() bool {
+	select {
+	case <-m.stop:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -48,9 +49,10 @@ const (
 // SocketOptions describes one socket. Sizes are in slots and must be powers of
 // two; 0 takes the default.
 type SocketOptions struct {
-	Ifindex int   // of the port, in the network namespace of the calling thread
-	Queue   int   // hardware queue, from 0
-	UMEM    *UMEM // shared by all sockets that exchange frames
+	Name    string // of the port, for error messages
+	Ifindex int    // of the port, in the network namespace of the calling thread
+	Queue   int    // hardware queue, from 0
+	UMEM    *UMEM  // shared by all sockets that exchange frames
 
 	RXSize         int // default 2048
 	TXSize         int // default 2048
@@ -104,7 +106,7 @@ func Open(o SocketOptions) (*Socket, error) {
 	}
 	s, err := u.open(&o)
 	if err != nil {
-		return nil, fmt.Errorf("open AF_XDP socket on interface %d queue %d: %w", o.Ifindex, o.Queue, err)
+		return nil, fmt.Errorf("open AF_XDP socket on interface %s queue %d: %w", o.portName(), o.Queue, err)
 	}
 	u.sockets = append(u.sockets, s)
 	return s, nil
@@ -125,6 +127,14 @@ func OpenAll(options []SocketOptions) ([]*Socket, error) {
 		off[i].ZeroCopy = ZeroCopyOff
 	}
 	return openEach(off)
+}
+
+// portName returns how error messages call the port.
+func (o *SocketOptions) portName() string {
+	if o.Name != "" {
+		return o.Name
+	}
+	return strconv.Itoa(o.Ifindex)
 }
 
 func openEach(options []SocketOptions) ([]*Socket, error) {
