@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"bytes"
-	"encoding/binary"
 	"testing"
 	"time"
 
@@ -305,6 +304,3 @@ func TestUnresolvedNeighbourHoldsThePacket(t *testing.T) {
 		t.Errorf("%d packets held, want 1", n)
 	}
 }
-
-// portOf reads the source port of a frame's UDP header.
-func portOf(frame []byte) uint16 { return binary.BigEndian.Uint16(frame[34:]) }
