@@ -46,7 +46,8 @@ type Subscription interface {
 	Close()
 }
 
-// Counter is a number that only grows while the gateway runs.
+// Counter is a figure with a name: most only grow while the gateway runs, some
+// (flows, frames) tell how much there is of something now, as Help says.
 type Counter struct {
 	Name  string `json:"name"`           // e.g. "drop_no_route": see docs/counters.md
 	Help  string `json:"help,omitempty"` // one line for people

@@ -39,7 +39,7 @@
 //	addrs6   one 64-byte line per flow, touched by IPv6 flows only
 //	exts     128 bytes for flows with a helper, a master or sequence adjustment
 //
-// An IPv4 flow costs 64 + 2*64/(12*0.80) = 77.4 bytes. A hit touches one
+// An IPv4 flow costs 64 + 2*64/(12*0.80) = 77.3 bytes. A hit touches one
 // bucket line and one record line, a miss one bucket line (two where keys of
 // the bucket have overflowed to their alternative bucket).
 //

@@ -128,8 +128,9 @@ func (n *Translator) finish(q *request, c Choice) Choice {
 }
 
 // translates tells whether sources of this family are translated at all.
+// Masquerading is for IPv4; IPv6 needs pools of its own.
 func (n *Translator) translates(f packet.Family) bool {
-	return n.masquerade || n.poolSize(f) > 0
+	return n.masquerade && f == packet.IPv4 || n.poolSize(f) > 0
 }
 
 // bindNull keeps the source unless the reply tuple is taken: then, where

@@ -11,7 +11,7 @@ import (
 // never changes after NewTranslator.
 type Config struct {
 	SNAT       []Pool     // source pools, in the order of the flags
-	Masquerade bool       // source = address of the egress interface
+	Masquerade bool       // IPv4 source = address of the egress interface
 	DNAT       []DNATRule // destination rules, one per external address and port
 	Workers    int        // number of workers that share the ports, 1-256
 }

@@ -34,7 +34,7 @@
 // # Mappings
 //
 // A Mapping is (protocol, internal address and port) <-> (external address
-// and port), shared and counted by all flows that use it. Records are 28
+// and port), shared and counted by all flows that use it. Records are 32
 // bytes, allocated once; two hash chains find them by either side.
 //
 // # Limits

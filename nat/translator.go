@@ -59,7 +59,7 @@ func NewTranslator(cfg *Config, worker int, seed uint64, maxMappings int, use *P
 		use:        use,
 	}
 	n.rng.Seed(seed, seed^0x9e3779b97f4a7c15)
-	wide := cfg.Masquerade
+	wide := false
 	var offset [2]uint64
 	index := 0
 	for _, p := range cfg.SNAT {

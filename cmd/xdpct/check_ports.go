@@ -117,17 +117,14 @@ func (f *findings) checkQueues(cfg *runConfig, m *machine) {
 			continue
 		}
 		d := &p.device
-		counts[p.sockets(cfg)] = true
-		if d.RXQueues != d.TXQueues {
-			f.warn(p.name, fmt.Sprintf("%d receive and %d send queues: only %d can be used", d.RXQueues, d.TXQueues, d.Queues()),
+		counts[p.sockets()] = true
+		if d.RXQueues > d.TXQueues {
+			f.fail(p.name, fmt.Sprintf("%d receive but %d send queues: each needs both", d.RXQueues, d.TXQueues),
 				fmt.Sprintf("ethtool -L %s combined %d", p.name, d.Queues()))
 		}
-		if cfg.Queues > d.Queues() {
-			f.fail(p.name, fmt.Sprintf("has %d queues, --queues asks for %d", d.Queues(), cfg.Queues),
-				fmt.Sprintf("ethtool -L %s combined %d, or a smaller --queues", p.name, cfg.Queues))
-		} else if used := p.sockets(cfg); d.RXQueues > used {
-			f.warn(p.name, fmt.Sprintf("%d of %d receive queues are served: what arrives on the others is dropped", used, d.RXQueues),
-				fmt.Sprintf("ethtool -L %s combined %d, or ethtool -X %s equal %d", p.name, used, p.name, used))
+		if cfg.Queues != 0 && cfg.Queues != d.RXQueues {
+			f.fail(p.name, fmt.Sprintf("has %d receive queues, --queues asks for %d", d.RXQueues, cfg.Queues),
+				fmt.Sprintf("ethtool -L %s combined %d, or leave --queues out", p.name, cfg.Queues))
 		}
 	}
 	if len(counts) > 1 {

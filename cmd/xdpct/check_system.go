@@ -93,7 +93,7 @@ func (f *findings) checkCapabilities(m *machine) {
 func (f *findings) checkMemory(cfg *runConfig, m *machine) {
 	sockets := 0
 	for i := range m.ports {
-		sockets += m.ports[i].sockets(cfg)
+		sockets += m.ports[i].sockets()
 	}
 	frames := uint64(sockets) * uint64(cfg.RingSize) * framesPerSlot * uint64(cfg.FrameSize)
 	tables := uint64(cfg.MaxFlows) * flowBytes
@@ -144,7 +144,7 @@ func (f *findings) checkCPUs(cfg *runConfig, m *machine) {
 	}
 	queues := 0
 	for i := range m.ports {
-		queues = max(queues, m.ports[i].sockets(cfg))
+		queues = max(queues, m.ports[i].sockets())
 	}
 	switch {
 	case len(cfg.CPUs) > queues && queues > 0:

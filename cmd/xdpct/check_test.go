@@ -93,9 +93,9 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		{"busy", func(_ *runConfig, m *machine) { m.ports[1].busy = []int{0, 1} }, levelFail, "queue 0,1"},
 		{"no address outside", func(_ *runConfig, m *machine) { m.ports[1].addrs = nil }, levelFail, "masquerade"},
 		{"no address inside", func(_ *runConfig, m *machine) { m.ports[0].addrs = nil }, levelWarn, "ip addr add"},
-		{"queues differ", func(_ *runConfig, m *machine) { m.ports[0].device.RXQueues = 4 }, levelWarn, "4 receive and 2 send"},
-		{"few queues", func(c *runConfig, _ *machine) { c.Queues = 4 }, levelFail, "has 2 queues"},
-		{"unserved queues", func(c *runConfig, _ *machine) { c.Queues = 1 }, levelWarn, "1 of 2 receive queues"},
+		{"queues differ", func(_ *runConfig, m *machine) { m.ports[0].device.RXQueues = 4 }, levelFail, "4 receive but 2 send"},
+		{"few queues", func(c *runConfig, _ *machine) { c.Queues = 4 }, levelFail, "has 2 receive queues"},
+		{"unserved queues", func(c *runConfig, _ *machine) { c.Queues = 1 }, levelFail, "--queues asks for 1"},
 		{"uneven ports", func(_ *runConfig, m *machine) {
 			m.ports[0].device.RXQueues, m.ports[0].device.TXQueues = 1, 1
 		}, levelWarn, "interfaces differ"},

@@ -44,15 +44,11 @@ type portFacts struct {
 func (m *machine) has(capability uint) bool { return m.caps>>capability&1 != 0 }
 
 // sockets returns how many queues of the port would get a socket.
-func (p *portFacts) sockets(cfg *runConfig) int {
+func (p *portFacts) sockets() int {
 	if p.err != nil {
 		return 0
 	}
-	n := p.device.Queues()
-	if cfg.Queues != 0 {
-		n = min(n, cfg.Queues)
-	}
-	return n
+	return p.device.RXQueues
 }
 
 // readMachine reads what a run with cfg would meet.

@@ -31,11 +31,12 @@
 // # Order of set-up
 //
 //	maps := NewMaps; umem := NewUMEM
-//	per port:  prog := NewProgram; prog.Attach
+//	per port:  prog := NewProgram
 //	sockets := OpenAll       // all or none, one mode for all
 //	per socket: prog.Register; socket.Fill
+//	per port:  prog.Attach   // from here on packets come
 //
-// Between Attach and Register frames to be forwarded are dropped and counted.
+// Frames for a queue whose socket is not registered are dropped and counted.
 //
 // # Ordering
 //
