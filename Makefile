@@ -71,24 +71,13 @@ test-unit: ## unit tests of all packages (those that need root skip without it)
 test-root: build ## real programs and the kernel against xdpct, in namespaces (root)
 	go test -count=1 -timeout 8m ./test/... $(E2E)
 
-# One fuzz target at a time is all that `go test -fuzz` takes.
-define fuzz_each
-	@for package in $(1); do \
-		targets=$$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); \
-		for target in $$targets; do \
-			echo "fuzz $$package $$target $(2)"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(2) $$package; \
-		done; \
-	done
-endef
-
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (30s)
-	$(call fuzz_each,$$(go list ./...),$(FUZZTIME))
+	@scripts/fuzz $(FUZZTIME) $$(go list ./...)
 
 .PHONY: fuzz-short
 fuzz-short: ## fuzz the parser and the FTP text for 5 s each
-	$(call fuzz_each,./packet ./helpers,5s)
+	@scripts/fuzz 5s ./packet ./helpers
 
 .PHONY: bench
 bench: ## benchmarks (BENCH=regexp BENCHTIME=1s COUNT=1)

@@ -53,7 +53,7 @@ func newTraffic(b *testing.B, n int, proto uint8, snat bool) *traffic {
 	b.Helper()
 	o := dataplane.Options{
 		Ports:    []dataplane.PortOptions{{Name: "internal", Realm: nat.RealmInternal}, {Name: "external", Realm: nat.RealmExternal}},
-		MaxFlows: n, HugePages: true, RingSize: 512,
+		MaxFlows: n, HugePages: dataplane.HugePagesAuto, RingSize: 512,
 	}
 	if snat {
 		pool, err := nat.ParseSNAT("198.51.100.0-198.51.103.255")

@@ -66,6 +66,10 @@ type eventHub struct {
 	rings  []*spsc[flowtable.Event]
 	lost   func() uint64 // events that the workers' rings had no room for
 
+	// draining is held by the one pump that reads the rings: the last one may
+	// still be at it when the next one starts. Lock order: mu before draining.
+	draining sync.Mutex
+
 	mu   sync.Mutex
 	subs []*Subscription
 	quit chan struct{} // closed to stop the pump; nil while it does not run
@@ -94,6 +98,7 @@ func (h *eventHub) subscribe(size int) *Subscription {
 	h.subs = append(h.subs, s)
 	if h.quit == nil {
 		h.quit = make(chan struct{})
+		h.discard() // what the last reader left is not this one's
 		h.wanted.Store(true)
 		go h.pump(h.quit)
 	}
@@ -179,8 +184,17 @@ func (h *eventHub) pump(quit chan struct{}) {
 	}
 }
 
+// discard empties the rings.
+func (h *eventHub) discard() {
+	buf := make([]flowtable.Event, 0, eventRing)
+	for len(h.drain(buf[:0])) > 0 {
+	}
+}
+
 // drain takes what the rings hold, in order of time.
 func (h *eventHub) drain(buf []flowtable.Event) []flowtable.Event {
+	h.draining.Lock()
+	defer h.draining.Unlock()
 	var e flowtable.Event
 	for _, r := range h.rings {
 		for len(buf) < cap(buf) && r.pop(&e) {

@@ -2,6 +2,8 @@ package dataplane
 
 import (
 	"bytes"
+	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -302,5 +304,73 @@ func TestUnresolvedNeighbourHoldsThePacket(t *testing.T) {
 	}
 	if n := p.workers[0].routes.held.n; n != 1 {
 		t.Errorf("%d packets held, want 1", n)
+	}
+}
+
+// Two hosts inside, on networks of their own: whatever the two workers, both
+// directions belong to one.
+func TestInternalHostsTalkToEachOther(t *testing.T) {
+	for port := uint16(1024); port < 1024+4*64; port += 64 {
+		p := newPath(t, func(o *Options) { o.Queues = 2 })
+		syn := spec{src: clientAddr, dst: client2Addr, sport: port, dport: 80, tcp: &layers.TCP{SYN: true, Seq: 1}}
+		if got := endpoints(t, p.check(p.send(lan, build(t, lan, syn)), lan)); got != fmt.Sprintf("10.1.2.3:%d 10.1.2.4:80", port) {
+			t.Errorf("SYN left as %s", got)
+		}
+		p.deliver(lan, 1, build(t, lan, spec{src: client2Addr, dst: clientAddr, sport: 80, dport: port, tcp: &layers.TCP{SYN: true, ACK: true, Seq: 1, Ack: 2}}))
+		p.check(p.run(), lan)
+	}
+}
+
+// A packet that is let through untracked still ages: a loop must end.
+func TestInvalidPassesButAges(t *testing.T) {
+	p := newPath(t, func(o *Options) { o.PassInvalid = true })
+	fin := spec{src: clientAddr, dst: serverAddr, sport: 1, dport: 2, tcp: &layers.TCP{FIN: true, URG: true}}
+	out := p.check(p.send(lan, build(t, lan, fin)), wan)
+	if ip := out.NetworkLayer().(*layers.IPv4); !ip.SrcIP.Equal(clientAddr.AsSlice()) || ip.TTL != 63 {
+		t.Errorf("left from %s with TTL %d, want untranslated with 63", ip.SrcIP, ip.TTL)
+	}
+	fin.ttl = 1
+	p.check(p.send(lan, build(t, lan, fin)), lan) // time exceeded
+	if n := p.counterValue("drop_ttl_expired"); n != 1 {
+		t.Errorf("%d packets expired, want 1", n)
+	}
+}
+
+func TestMasqueradeLeavesIPv6Alone(t *testing.T) {
+	p := newPath(t, func(o *Options) { o.NAT = nat.Config{Masquerade: true} })
+	if got := endpoints(t, p.check(p.send(lan, build(t, lan, udp(7000, 53))), wan)); got != "203.0.113.1:7000 203.0.113.47:53" {
+		t.Errorf("IPv4 left as %s", got)
+	}
+	s := spec{src: client6Addr, dst: server6Addr, sport: 7000, dport: 53}
+	out := p.check(p.send(lan, build(t, lan, s)), wan)
+	if ip := out.NetworkLayer().(*layers.IPv6); !ip.SrcIP.Equal(client6Addr.AsSlice()) {
+		t.Errorf("IPv6 left from %s", ip.SrcIP)
+	}
+}
+
+func TestNAT66BothWays(t *testing.T) {
+	pool := netip.MustParseAddr("2001:db8:32::1")
+	p := newPath(t, func(o *Options) { o.NAT.SNAT = []nat.Pool{mustPool(pool.String())} })
+	s := spec{src: client6Addr, dst: server6Addr, sport: 7000, dport: 53, payload: []byte("hello")}
+	out := p.check(p.send(lan, build(t, lan, s)), wan)
+	if ip := out.NetworkLayer().(*layers.IPv6); !ip.SrcIP.Equal(pool.AsSlice()) {
+		t.Errorf("left from %s, want %s", ip.SrcIP, pool)
+	}
+	s = spec{src: server6Addr, dst: pool, sport: 53, dport: 7000, payload: []byte("world")}
+	back := p.check(p.send(wan, build(t, wan, s)), lan)
+	if ip := back.NetworkLayer().(*layers.IPv6); !ip.DstIP.Equal(client6Addr.AsSlice()) {
+		t.Errorf("answer went to %s", ip.DstIP)
+	}
+}
+
+// A packet from an address that is no single host's is not answered.
+func TestNoErrorToManyHosts(t *testing.T) {
+	p := newPath(t, nil)
+	for _, src := range []string{"0.0.0.0", "127.0.0.1", "224.0.0.9", "255.255.255.255"} {
+		s := udp(7000, 53)
+		s.src, s.ttl = netip.MustParseAddr(src), 1
+		if out := p.send(lan, build(t, lan, s)); len(out) != 0 {
+			t.Errorf("%s got an ICMP error", src)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +33,10 @@ type Gateway struct {
 	pools   []*framePool
 	shared  sharedState
 	started time.Time
-	serving sync.WaitGroup
+	serving sync.WaitGroup // workers
+	tasks   sync.WaitGroup // goroutines that read tables
+	ctx     context.Context
+	cancel  context.CancelFunc // ends the tasks
 	closing sync.Once
 }
 
@@ -41,8 +45,8 @@ type sharedState struct {
 	expect *flowtable.Expectations
 	hub    *eventHub
 	use    *nat.PortUse
-	punt   *puntDevice // nil = no NAT address is the box's own
-	start  time.Time   // tick 0
+	punt   atomic.Pointer[puntDevice] // nil = no NAT address was the box's own so far
+	start  time.Time                  // tick 0
 }
 
 // maxExpectations bounds the expectations of all workers together; the kernel
@@ -130,6 +134,7 @@ func allowedCPUs() ([]int, error) {
 }
 
 func (g *Gateway) makeShared() {
+	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.shared.start = time.Now()
 	g.shared.expect = flowtable.NewExpectations(maxExpectations)
 	g.shared.use = &nat.PortUse{}
@@ -153,12 +158,16 @@ func (g *Gateway) makeFrames() error {
 	}
 	perWorker := (sockets+g.path.workers-1)/g.path.workers*3*g.opts.RingSize + maxHeld + 2*BurstSize
 	umem, err := xsk.NewUMEM(xsk.UMEMOptions{
-		Frames: perWorker * g.path.workers, FrameSize: g.opts.FrameSize, HugePages: g.opts.HugePages,
+		Frames: perWorker * g.path.workers, FrameSize: g.opts.FrameSize, HugePages: g.opts.HugePages != HugePagesOff,
 	})
 	if err != nil {
 		return err
 	}
 	g.umem, g.path.umem = umem, umem
+	if g.opts.HugePages == HugePagesOn && umem.Pages() != xsk.PagesReserved {
+		return fmt.Errorf("frames take %d huge pages of 2 MiB and there are not as many free: reserve them with `sysctl vm.nr_hugepages=N` or use --huge-pages auto",
+			(umem.Size()+1<<21-1)>>21)
+	}
 	g.pools = newFramePools(g.path.workers, perWorker, uint64(g.opts.FrameSize))
 	return nil
 }
@@ -181,6 +190,7 @@ func (g *Gateway) Start() error {
 		}
 	}
 	g.started = time.Now()
+	g.tasks.Go(func() { g.watch(g.ctx) })
 	return nil
 }
 
@@ -229,6 +239,8 @@ func (g *Gateway) release() error {
 	if g.mirror != nil {
 		errs = append(errs, g.mirror.Close())
 	}
+	g.cancel()
+	g.tasks.Wait()
 	for _, w := range g.workers {
 		errs = append(errs, w.flows.table.Close(), w.edge.waker.close())
 	}
@@ -241,8 +253,8 @@ func (g *Gateway) release() error {
 	if g.maps != nil {
 		errs = append(errs, g.maps.Close())
 	}
-	if g.shared.punt != nil {
-		errs = append(errs, g.shared.punt.Close())
+	if punt := g.shared.punt.Load(); punt != nil {
+		errs = append(errs, punt.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -16,7 +16,7 @@ import (
 
 // maxSharedAddrs is how many addresses may be both the box's own and NAT
 // addresses at a time; each takes 768 KiB of counters.
-const maxSharedAddrs = 8
+const maxSharedAddrs = 32
 
 // localAddrs keeps the XDP programs informed of which addresses are the box's
 // own and which of those NAT uses too. It follows the routing mirror.
@@ -24,28 +24,23 @@ type localAddrs struct {
 	gw    *Gateway
 	log   *slog.Logger
 	index map[netip.Addr]uint16    // block of the port-use counters, kept for good
-	known map[netip.Addr]xsk.Local // what the programs were told last
+	known map[netip.Addr]xsk.Local // what the programs were told last; nil at first
+	macs  map[uint16][6]byte       // MAC address of each port, as its program knows it
 }
 
 // makeLocal fills the map before the first packet and follows every change.
 func (g *Gateway) makeLocal() error {
-	g.local = &localAddrs{gw: g, log: g.opts.Log, index: make(map[netip.Addr]uint16)}
+	g.local = &localAddrs{gw: g, log: g.opts.Log,
+		index: make(map[netip.Addr]uint16), macs: make(map[uint16][6]byte)}
+	for i, p := range g.ports {
+		g.local.macs[uint16(i)] = [6]byte(p.device.MAC)
+	}
 	if err := g.local.update(g.mirror.Snapshot()); err != nil {
 		return err
 	}
-	if g.opts.NAT.Masquerade || len(g.local.index) > 0 {
-		punt, err := newPuntDevice()
-		if err != nil {
-			return fmt.Errorf("interface towards the kernel, needed because a NAT address is the box's own: %w", err)
-		}
-		g.shared.punt = punt
-		for _, w := range g.workers {
-			w.edge.punt = punt
-		}
-	}
 	g.mirror.OnChange(func(s *fib.Snapshot) {
 		if err := g.local.update(s); err != nil {
-			g.local.log.Error("cannot tell the XDP program the box's addresses", "error", err)
+			g.local.log.Error("cannot tell the XDP program of a change", "error", err)
 		}
 		for _, w := range g.workers { // a neighbour that packets wait for may be there now
 			w.edge.waker.wake()
@@ -73,9 +68,23 @@ func (l *localAddrs) update(s *fib.Snapshot) error {
 			want[addr] = e
 		}
 	}
-	l.dropStale(want)
+	l.endStale(want)
 	l.known = want
-	return errors.Join(append(errs, l.gw.maps.SetLocal(want))...)
+	errs = append(errs, l.gw.maps.SetLocal(want), l.updateMACs(s))
+	return errors.Join(errs...)
+}
+
+// updateMACs tells each program the address of its port if that has changed.
+func (l *localAddrs) updateMACs(s *fib.Snapshot) error {
+	var errs []error
+	for _, p := range s.Ports() {
+		if p.Ifindex == 0 || p.MAC == l.macs[p.Number] {
+			continue
+		}
+		l.macs[p.Number] = p.MAC
+		errs = append(errs, l.gw.ports[p.Number].program.SetMAC(p.MAC[:]))
+	}
+	return errors.Join(errs...)
 }
 
 // usedByNAT reports whether flows are translated to one of the box's own
@@ -107,6 +116,13 @@ func (l *localAddrs) share(a netip.Addr) (uint16, error) {
 	if len(l.index) == maxSharedAddrs {
 		return 0, fmt.Errorf("NAT with the box's own address %s: only %d such addresses are possible", a, maxSharedAddrs)
 	}
+	if l.gw.shared.punt.Load() == nil {
+		punt, err := newPuntDevice()
+		if err != nil {
+			return 0, fmt.Errorf("interface towards the kernel, needed because NAT uses the box's own address %s: %w", a, err)
+		}
+		l.gw.shared.punt.Store(punt)
+	}
 	i := uint16(len(l.index))
 	from := xsk.PortUseOffset(i, 0, 0)
 	mem := l.gw.maps.PortUseMemory()[from : from+nat.PortUseSlots]
@@ -122,26 +138,37 @@ func (l *localAddrs) share(a netip.Addr) (uint16, error) {
 	return i, nil
 }
 
-// dropStale ends the flows that masquerade with an address that the box no
-// longer has: no answer can reach them (nf_nat_masquerade, masq_inet_event).
-func (l *localAddrs) dropStale(want map[netip.Addr]xsk.Local) {
-	if !l.gw.opts.NAT.Masquerade {
+// endStale ends the flows of addresses whose role has changed. Masqueraded
+// flows cannot be answered once the box has lost their address (masq_inet_event
+// of the kernel); and flows of an address that the box has only now got are in
+// none of its port-use counters, so their answers would go to the kernel.
+func (l *localAddrs) endStale(want map[netip.Addr]xsk.Local) {
+	if l.known == nil {
 		return
 	}
 	for a, old := range l.known {
-		if _, ok := want[a]; ok || old.Flags&xsk.LocalNAT == 0 {
-			continue
+		if _, ok := want[a]; !ok && old.Flags&xsk.LocalNAT != 0 {
+			l.endFlows(a, "removed")
 		}
-		gone := packet.AddrOf(a)
-		go func() {
-			n, err := l.gw.Delete(context.Background(), func(s *flowtable.Snapshot) bool {
-				return s.Status&flowtable.StatusSNAT != 0 && s.Reply.Dst == gone
-			})
-			if err != nil && !errors.Is(err, ErrStopped) {
-				l.log.Error("cannot end the flows of a removed address", "address", a, "error", err)
-			} else if n > 0 {
-				l.log.Info("address removed, its masqueraded flows ended", "address", a, "flows", n)
-			}
-		}()
 	}
+	for a, now := range want {
+		if old := l.known[a]; now.Flags&xsk.LocalNAT != 0 && old.Flags&xsk.LocalNAT == 0 {
+			l.endFlows(a, "added")
+		}
+	}
+}
+
+// endFlows ends the flows whose source is translated to an address.
+func (l *localAddrs) endFlows(a netip.Addr, why string) {
+	addr := packet.AddrOf(a)
+	l.gw.tasks.Go(func() {
+		n, err := l.gw.Delete(l.gw.ctx, func(s *flowtable.Snapshot) bool {
+			return s.Status&flowtable.StatusSNAT != 0 && s.Reply.Dst == addr
+		})
+		if err != nil && !errors.Is(err, ErrStopped) && !errors.Is(err, context.Canceled) {
+			l.log.Error("cannot end the flows of an address", "address", a, "error", err)
+		} else if n > 0 {
+			l.log.Info("flows of a changed address ended", "address", a, "change", why, "flows", n)
+		}
+	})
 }

@@ -25,17 +25,11 @@ func (w *Worker) newFlow(p *pkt) {
 		w.invalid(p, cause)
 		return
 	}
-	if w.expired(p) {
+	if w.flows.expect.Any() && w.newExpected(p, state, timeout) {
 		return
 	}
-	if w.flows.expect.Any() {
-		if e, ok := w.flows.expect.Take(&p.tuple, w.clock.now); ok {
-			w.newExpected(p, &e, state, timeout)
-			return
-		}
-	}
 	dst, ok := w.admitNew(p, local)
-	if !ok {
+	if !ok || w.expired(p) {
 		return
 	}
 	out, ok := w.routeNew(p, dst)
@@ -113,10 +107,26 @@ func (w *Worker) chosen(p *pkt, c *nat.Choice) bool {
 }
 
 // newExpected makes a flow that an expectation announced: it is translated as
-// its master is (nf_nat_follow_master), and lives on its own from here on.
-func (w *Worker) newExpected(p *pkt, e *flowtable.Expectation, state uint8, timeout flowtable.Tick) {
-	w.emitExpectation(flowtable.EventDestroy, e)
-	defer w.flows.nat.ReleaseExpected(e)
+// its master is (nf_nat_follow_master), and lives on its own from here on. It
+// reports false if nothing announced the flow.
+func (w *Worker) newExpected(p *pkt, state uint8, timeout flowtable.Tick) bool {
+	if _, ok := w.flows.expect.Find(&p.tuple, w.clock.now); !ok {
+		return false
+	}
+	if w.expired(p) { // and the expectation still waits
+		return true
+	}
+	e, ok := w.flows.expect.Take(&p.tuple, w.clock.now)
+	if ok {
+		w.emitExpectation(flowtable.EventDestroy, &e)
+		w.fulfil(p, &e, state, timeout)
+		w.flows.nat.ReleaseExpected(&e)
+	}
+	return ok
+}
+
+// fulfil inserts the flow that an expectation announced.
+func (w *Worker) fulfil(p *pkt, e *flowtable.Expectation, state uint8, timeout flowtable.Tick) {
 	choice := w.flows.nat.Expected(w.flows.table, &p.tuple, e, w.masterReply(e), w.clock.now)
 	if !w.chosen(p, &choice) {
 		return

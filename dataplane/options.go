@@ -28,10 +28,20 @@ type Options struct {
 	BusyPoll  time.Duration // 0 = off
 	RingSize  int           // slots of the RX and TX rings, power of two; default 2048
 	FrameSize int           // bytes, 2048 or 4096; default 2048
-	HugePages bool          // 2 MiB pages for frames and tables where there are any
+	HugePages HugePages     // 2 MiB pages for frames and tables
 
 	Log *slog.Logger
 }
+
+// HugePages says whether memory is taken in pages of 2 MiB.
+type HugePages uint8
+
+// Choices of HugePages.
+const (
+	HugePagesAuto HugePages = iota // where there are any
+	HugePagesOn                    // frames in reserved ones, or New fails
+	HugePagesOff
+)
 
 // PortOptions names an interface and its side.
 type PortOptions struct {

@@ -20,6 +20,9 @@ type port struct {
 	sockets []*xsk.Socket // by queue
 }
 
+// maxWorkers bounds the workers: steering keeps a bit for each.
+const maxWorkers = 64
+
 func (p *port) close() error {
 	var errs []error
 	for _, s := range p.sockets {
@@ -34,7 +37,7 @@ func (p *port) close() error {
 // findPorts looks at the interfaces and decides how many workers there are:
 // one for each queue that all ports have, as far as there are CPUs.
 func (g *Gateway) findPorts() error {
-	workers := len(g.opts.CPUs)
+	workers := min(len(g.opts.CPUs), maxWorkers)
 	for i, o := range g.opts.Ports {
 		d, err := xsk.ReadDevice(o.Name)
 		if err != nil {

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -50,11 +51,11 @@ func (d *puntDevice) setUp() error {
 	// Answers leave by the real interfaces, so only a loose reverse path check
 	// can hold here; nothing else may use the interface.
 	for file, value := range map[string]string{
-		"/proc/sys/net/ipv4/conf/" + name + "/rp_filter":    "2",
-		"/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6": "0",
-		"/proc/sys/net/ipv6/conf/" + name + "/accept_ra":    "0",
+		"/proc/sys/net/ipv4/conf/" + name + "/rp_filter": "2",
+		"/proc/sys/net/ipv6/conf/" + name + "/accept_ra": "0",
 	} {
-		if err := writeFile(file, value); err != nil {
+		// A kernel without IPv6 has no such file.
+		if err := writeFile(file, value); err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("set up %s: %w", name, err)
 		}
 	}
@@ -90,16 +91,21 @@ func (d *puntDevice) Close() error { return unix.Close(d.fd) }
 
 // puntOne gives a packet to the kernel and frees its frame.
 func (w *Worker) puntOne(p *pkt) {
-	defer w.frames.put(p.addr)
-	d := w.edge.punt
+	if w.edge.punt.Load().write(p.frame) {
+		w.count.punted.Add(1)
+	} else {
+		w.count.drops[DropPuntFailed].Add(1)
+	}
+	w.frames.put(p.addr)
+}
+
+// write gives a frame to the kernel; false means that it did not take it. Any
+// thread may call it.
+func (d *puntDevice) write(frame []byte) bool {
 	if d == nil {
-		w.count.drops[DropPuntFailed].Add(1)
-		return
+		return false
 	}
-	copy(packet.Ethernet(p.frame).Dst(), d.mac[:])
-	if _, err := unix.Write(d.fd, p.frame); err != nil {
-		w.count.drops[DropPuntFailed].Add(1)
-		return
-	}
-	w.count.punted.Add(1)
+	copy(packet.Ethernet(frame).Dst(), d.mac[:])
+	_, err := unix.Write(d.fd, frame)
+	return err == nil
 }

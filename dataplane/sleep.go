@@ -5,8 +5,12 @@ import (
 )
 
 // sleepLimit is how long a worker without packets sleeps, in milliseconds: one
-// tick, so that timers fire in time on a silent link.
-const sleepLimit = 62
+// tick, so that timers fire in time on a silent link. With packets that the
+// kernel has not taken yet it is retryLimit.
+const (
+	sleepLimit = 62
+	retryLimit = 1
+)
 
 // sleeper is what an idle worker waits for.
 type sleeper struct {
@@ -29,19 +33,35 @@ func newSleeper(w *Worker) sleeper {
 // The last look at the rings comes after the flag is up: whoever adds
 // something afterwards sees the flag and wakes us.
 func (w *Worker) sleep() {
+	w.flushTX() // what the kernel refused before, and completions
 	if w.cfg.spin {
 		return
 	}
 	w.publishLedger()
+	limit := sleepLimit
+	if w.unsent() {
+		limit = retryLimit
+	}
 	k := w.edge.waker
 	k.sleeping.Store(true)
 	if !w.hasWork() {
 		// EINTR and every other outcome lead to the same: look again.
-		_, _ = unix.Poll(w.idle.fds, sleepLimit)
+		_, _ = unix.Poll(w.idle.fds, limit)
 		var drain [8]byte
 		_, _ = unix.Read(k.fd, drain[:])
 	}
 	k.sleeping.Store(false)
+}
+
+// unsent reports whether a TX ring still holds packets: the link's queue or the
+// socket's send buffer was full.
+func (w *Worker) unsent() bool {
+	for i := range w.ports {
+		if w.ports[i].tx.Outstanding().TX > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // hasWork reports whether another thread has left something.

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"github.com/xdpct/xdpct/dataplane/fib"
 	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/nat"
 	"github.com/xdpct/xdpct/packet"
@@ -63,6 +64,8 @@ func (w *Worker) wakePeers(set uint64) {
 //     that is kept is always owned;
 //   - behind a DNAT rule many clients share one internal port, so there the
 //     client's port decides;
+//   - between two internal hosts both ports decide, so that it does not matter
+//     who asks (between two external ones nothing is forwarded);
 //   - protocols without ports belong to worker 0.
 func (w *Worker) owner(t *flowtable.Tuple, in uint8) int {
 	switch t.Proto {
@@ -72,14 +75,29 @@ func (w *Worker) owner(t *flowtable.Tuple, in uint8) int {
 	default:
 		return 0
 	}
-	byDst, served := w.cfg.realm[in] == nat.RealmExternal, false
-	if byDst {
-		_, _, served = w.flows.nat.MatchDNAT(t)
-	} else {
-		_, _, served = w.flows.nat.MatchDNATReply(t)
+	return nat.PortOwner(w.owningPort(t, in), w.cfg.workers)
+}
+
+// owningPort returns the L4 port that decides who owns a TCP or UDP flow.
+func (w *Worker) owningPort(t *flowtable.Tuple, in uint8) uint16 {
+	if w.cfg.realm[in] == nat.RealmExternal {
+		if _, _, served := w.flows.nat.MatchDNAT(t); served {
+			return t.SrcPort
+		}
+		return t.DstPort
 	}
-	if byDst != served {
-		return nat.PortOwner(t.DstPort, w.cfg.workers)
+	if w.staysInside(t) {
+		return t.SrcPort ^ t.DstPort
 	}
-	return nat.PortOwner(t.SrcPort, w.cfg.workers)
+	if _, _, served := w.flows.nat.MatchDNATReply(t); served {
+		return t.DstPort
+	}
+	return t.SrcPort
+}
+
+// staysInside reports whether a packet from an internal port is routed to an
+// internal port.
+func (w *Worker) staysInside(t *flowtable.Tuple) bool {
+	hop := w.routes.lookup(t.Dst, t.Family)
+	return hop >= fib.FirstHop && w.cfg.realm[w.routes.now.Hop(hop).Port] == nat.RealmInternal
 }

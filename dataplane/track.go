@@ -83,11 +83,7 @@ func (w *Worker) unmatchedError(p *pkt) {
 		p.verdict = VerdictPunt
 		return
 	}
-	if w.cfg.passInvalid {
-		p.bare = true
-		return
-	}
-	p.drop(DropICMPUnmatched)
+	w.passBare(p, DropICMPUnmatched)
 }
 
 // outerDst returns the destination address of the packet itself.
@@ -103,11 +99,18 @@ func (w *Worker) outerDst(p *pkt) packet.Addr {
 // it (--invalid pass).
 func (w *Worker) invalid(p *pkt, cause flowtable.Invalid) {
 	w.count.invalid[cause].Add(1)
-	if w.cfg.passInvalid {
-		p.bare = true
+	w.passBare(p, DropInvalid)
+}
+
+// passBare forwards a packet without a flow and without translation if the
+// operator asked for it, else drops it.
+func (w *Worker) passBare(p *pkt, otherwise DropReason) {
+	if !w.cfg.passInvalid {
+		p.drop(otherwise)
 		return
 	}
-	p.drop(DropInvalid)
+	p.bare = true
+	w.expired(p)
 }
 
 // expired answers a packet that may not be forwarded any further with time

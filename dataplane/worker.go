@@ -52,11 +52,11 @@ type routeState struct {
 
 // edge is where a worker meets other threads.
 type edge struct {
-	peers  []peer      // by worker; own entry empty
-	mail   mailbox     // commands from the control plane
-	events eventOutlet // what happened, for subscribers
-	waker  *waker      // ends this worker's sleep
-	punt   *puntDevice // the kernel's own traffic; nil = none needed
+	peers  []peer                      // by worker; own entry empty
+	mail   mailbox                     // commands from the control plane
+	events eventOutlet                 // what happened, for subscribers
+	waker  *waker                      // ends this worker's sleep
+	punt   *atomic.Pointer[puntDevice] // shared: the way to the kernel; nil inside = none needed yet
 }
 
 // runBurst takes one burst of packets from a receive queue (nil: from the

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 
@@ -44,14 +45,14 @@ func (g *Gateway) makeWorkers() error {
 
 func (g *Gateway) newWorker(id int) (*Worker, error) {
 	table, err := flowtable.New(flowtable.Options{
-		MaxFlows: (g.opts.MaxFlows + g.path.workers - 1) / g.path.workers, HugePages: g.opts.HugePages,
+		MaxFlows: (g.opts.MaxFlows + g.path.workers - 1) / g.path.workers, HugePages: g.opts.HugePages != HugePagesOff,
 	})
 	if err != nil {
 		return nil, err
 	}
 	wake, err := newWaker()
 	if err != nil {
-		return nil, fmt.Errorf("make an eventfd: %w", err)
+		return nil, errors.Join(fmt.Errorf("make an eventfd: %w", err), table.Close())
 	}
 	w := &Worker{
 		id: id, cpu: g.opts.CPUs[id], cfg: g.path, frames: g.pools[id],
@@ -70,7 +71,7 @@ func (g *Gateway) newWorker(id int) (*Worker, error) {
 	}
 	w.routes.mirror, w.routes.now = g.mirror, g.mirror.Snapshot()
 	w.edge.events = eventOutlet{wanted: &g.shared.hub.wanted, ring: newSPSC[flowtable.Event](eventRing)}
-	w.edge.waker = wake
+	w.edge.waker, w.edge.punt = wake, &g.shared.punt
 	w.ports = make([]workerPort, len(g.ports))
 	for i, p := range g.ports {
 		for q, s := range p.sockets {

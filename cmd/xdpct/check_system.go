@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpct/xdpct/dataplane"
 )
 
 // Oldest kernel that has all that is used: busy polling of AF_XDP sockets and
@@ -116,10 +118,10 @@ func (f *findings) checkMemory(cfg *runConfig, m *machine) {
 	}
 	const hugePage = 2 << 20
 	switch huge := m.hugeFree * hugePage; {
-	case cfg.HugePages == hugePagesOff:
+	case cfg.HugePages == dataplane.HugePagesOff:
 	case huge >= frames:
 		f.ok("huge pages", "%d of 2 MiB are free", m.hugeFree)
-	case cfg.HugePages == hugePagesOn:
+	case cfg.HugePages == dataplane.HugePagesOn:
 		f.fail("huge pages", fmt.Sprintf("%d of 2 MiB are free, frames take about %d", m.hugeFree, frames/hugePage+1),
 			fmt.Sprintf("sysctl -w vm.nr_hugepages=%d, or --huge-pages auto", (frames+tables)/hugePage+1))
 	default:

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpct/xdpct/dataplane"
 	"github.com/xdpct/xdpct/dataplane/xsk"
 )
 
@@ -68,7 +69,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		{"no bpf", func(_ *runConfig, m *machine) { m.caps &^= 1<<unix.CAP_BPF | 1<<unix.CAP_SYS_ADMIN }, levelFail, "missing CAP_BPF"},
 		{"memlock", func(_ *runConfig, m *machine) { m.caps &^= 1 << unix.CAP_IPC_LOCK }, levelFail, "LimitMEMLOCK"},
 		{"memory", func(_ *runConfig, m *machine) { m.memAvailable = 64 << 20 }, levelFail, "--max-flows"},
-		{"huge pages", func(c *runConfig, m *machine) { c.HugePages, m.hugeFree = hugePagesOn, 3 }, levelFail, "vm.nr_hugepages="},
+		{"huge pages", func(c *runConfig, m *machine) { c.HugePages, m.hugeFree = dataplane.HugePagesOn, 3 }, levelFail, "vm.nr_hugepages="},
 		{"cpu", func(c *runConfig, _ *machine) { c.CPUs = []int{0, 9} }, levelFail, "CPU 9"},
 		{"idle cpus", func(c *runConfig, _ *machine) { c.CPUs = []int{0, 1, 2} }, levelWarn, "3 CPUs for 2 queues"},
 		{"few cpus", func(_ *runConfig, m *machine) { m.cpus = []int{0} }, levelWarn, "2 queues on 1 CPUs"},

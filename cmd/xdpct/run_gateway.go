@@ -66,7 +66,7 @@ func (c *runConfig) options(log *slog.Logger) dataplane.Options {
 
 		MaxFlows: c.MaxFlows, Queues: c.Queues, CPUs: c.CPUs, PassInvalid: c.PassInvalid,
 		XDP: c.XDP, ZeroCopy: c.ZeroCopy, BusyPoll: c.BusyPoll, RingSize: c.RingSize,
-		FrameSize: c.FrameSize, HugePages: c.HugePages != hugePagesOff, Log: log,
+		FrameSize: c.FrameSize, HugePages: c.HugePages, Log: log,
 	}
 	for _, name := range c.Internal {
 		o.Ports = append(o.Ports, dataplane.PortOptions{Name: name, Realm: nat.RealmInternal})

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xdpct/xdpct/dataplane"
 	"github.com/xdpct/xdpct/dataplane/xsk"
 	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/helpers"
@@ -32,7 +33,7 @@ type runConfig struct {
 
 	XDP       xsk.AttachMode
 	ZeroCopy  xsk.ZeroCopy
-	HugePages hugePages
+	HugePages dataplane.HugePages
 	BusyPoll  time.Duration // 0 = off
 	RingSize  int           // slots, power of two
 	FrameSize int           // bytes, 2048 or 4096
@@ -44,16 +45,6 @@ type runConfig struct {
 	LogLevel  slog.Level
 	LogFormat string // "text" or "json"
 }
-
-// hugePages says whether 2 MiB pages are used.
-type hugePages uint8
-
-// Choices of hugePages.
-const (
-	hugePagesAuto hugePages = iota // where there are any
-	hugePagesOn                    // or fail
-	hugePagesOff
-)
 
 // Bounds of flags.
 const (
@@ -246,7 +237,7 @@ func (r *runFlags) parseModes(cfg *runConfig) error {
 	cfg.ZeroCopy, err = choose(err, "--zerocopy", r.zeroCopy, []string{"auto", "on", "off"},
 		[]xsk.ZeroCopy{xsk.ZeroCopyAuto, xsk.ZeroCopyOn, xsk.ZeroCopyOff})
 	cfg.HugePages, err = choose(err, "--huge-pages", r.huge, []string{"auto", "on", "off"},
-		[]hugePages{hugePagesAuto, hugePagesOn, hugePagesOff})
+		[]dataplane.HugePages{dataplane.HugePagesAuto, dataplane.HugePagesOn, dataplane.HugePagesOff})
 	cfg.PassInvalid, err = choose(err, "--invalid", r.invalid, []string{"drop", "pass"}, []bool{false, true})
 	if err == nil && cfg.XDP == xsk.AttachGeneric && cfg.ZeroCopy == xsk.ZeroCopyOn {
 		return errors.New("--zerocopy on needs the driver: it cannot go with --xdp generic")

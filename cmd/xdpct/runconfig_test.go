@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/spf13/cobra"
 
+	"github.com/xdpct/xdpct/dataplane"
 	"github.com/xdpct/xdpct/dataplane/xsk"
 	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/helpers"
@@ -73,7 +74,7 @@ func TestRunConfigReadsEveryFlag(t *testing.T) {
 		DNAT:    []nat.DNATRule{{Proto: 6, Addr: addr("198.51.100.10"), Port: 443, ToAddr: addr("10.0.0.5"), ToPort: 8443}},
 		Helpers: []helpers.Spec{{ID: helpers.IDFTP, Ports: []uint16{21, 2121}}},
 		Queues:  4, CPUs: []int{0, 2, 3}, MaxFlows: 1500000, Control: "/tmp/x.sock",
-		XDP: xsk.AttachNative, ZeroCopy: xsk.ZeroCopyOn, HugePages: hugePagesOff,
+		XDP: xsk.AttachNative, ZeroCopy: xsk.ZeroCopyOn, HugePages: dataplane.HugePagesOff,
 		BusyPoll: 20 * time.Microsecond, RingSize: 4096, FrameSize: 4096,
 		Timeouts: timeouts, PassInvalid: true, LogLevel: slog.LevelDebug, LogFormat: "json",
 	}

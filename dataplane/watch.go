@@ -1,0 +1,58 @@
+package dataplane
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// watchPeriod is how often the fill of the flow tables is looked at.
+const watchPeriod = time.Second
+
+// fillMarks are the shares of a full flow table, in percent, that are warned
+// about once each time they are passed.
+var fillMarks = [...]int{80, 95}
+
+// watcher warns of flow tables that run full, before packets are lost and
+// while they are. It logs a change of level, not every second of it.
+type watcher struct {
+	log     *slog.Logger
+	level   int    // of fillMarks passed at the last look
+	refused uint64 // new flows refused until the last look
+}
+
+// watch looks at the tables until ctx ends.
+func (g *Gateway) watch(ctx context.Context) {
+	w := watcher{log: g.opts.Log}
+	tick := time.NewTicker(watchPeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		used, size := 0, 0
+		for _, t := range g.Tables() {
+			used, size = max(used, t.Len()*100/t.Cap()), size+t.Cap()
+		}
+		w.look(used, size, g.sum(func(c *counters) uint64 { return c.tableFull.Load() }))
+	}
+}
+
+// look judges the fullest worker's table: percent of it in use, flows that all
+// tables hold, new flows refused so far.
+func (w *watcher) look(percent, size int, refused uint64) {
+	level := 0
+	for level < len(fillMarks) && percent >= fillMarks[level] {
+		level++
+	}
+	if level > w.level {
+		w.log.Warn("flow table is filling up: raise --max-flows", "percent", percent, "max_flows", size)
+	}
+	w.level = level
+	if refused > w.refused {
+		w.log.Error("flow table is full: new flows are refused", "refused", refused-w.refused, "max_flows", size)
+	}
+	w.refused = refused
+}
