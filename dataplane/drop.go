@@ -16,6 +16,8 @@ const (
 	DropHandoverFull                       // the ring to the worker that owns the flow is full
 	DropInvalid                            // conntrack state INVALID
 	DropICMPUnmatched                      // an ICMP error about no flow that we know (RFC 5508 REQ-4, REQ-5)
+	DropICMPRedirect                       // ICMP redirects are between neighbours, never forwarded
+	DropMartianSource                      // source address that no packet to be forwarded can have
 	DropExternalNew                        // a new flow from outside that nothing allows
 	DropTTLExpired                         // TTL or hop limit reached zero
 	DropNoRoute                            // no route to the destination
@@ -23,12 +25,15 @@ const (
 	DropNotOurPort                         // the route leaves by an interface that is not a port
 	DropLocalDst                           // after translation for the box itself, or for its link only
 	DropNATExhausted                       // no free address and port in the pool
+	DropNATNoAddress                       // masquerading by a port that has no address
 	DropNATClash                           // a protocol without ports, and its tuple is taken
 	DropTableFull                          // no room for a flow and nothing to evict
 	DropHelper                             // a helper refused the segment
 	DropTooBig                             // larger than the MTU of the way out
+	DropRouteMoved                         // the flow's route now leaves by another side or address
 	DropNeighbourPending                   // too many packets wait for their neighbour
 	DropNeighbourFailed                    // the neighbour did not answer
+	DropLinkDown                           // the way out has no carrier
 	DropTXRingFull                         // the TX ring of the way out stayed full
 	DropPuntFailed                         // for the box itself, but the kernel did not take it
 	numDropReasons
@@ -46,19 +51,24 @@ var dropText = [numDropReasons][2]string{
 	{"drop_handover_full", "ring to the owning worker was full"},
 	{"drop_invalid", "conntrack state INVALID"},
 	{"drop_icmp_unmatched", "ICMP error about no known flow"},
+	{"drop_icmp_redirect", "ICMP redirect: meant for neighbours, never forwarded"},
+	{"drop_martian_source", "source address that is the gateway's own, multicast, loopback, link-local or unspecified"},
 	{"drop_external_new", "new flow from outside that no rule allows"},
 	{"drop_ttl_expired", "TTL or hop limit exceeded"},
 	{"drop_no_route", "no route to the destination"},
 	{"drop_route_forbidden", "blackhole, unreachable or prohibit route"},
 	{"drop_not_our_port", "route leaves by an interface that xdpct does not serve"},
 	{"drop_local_dst", "destination after translation is the box itself or link-local"},
-	{"drop_nat_exhausted", "no free address and port in the NAT pool"},
+	{"drop_nat_exhausted", "no free address and port in the NAT pool, or no room for a mapping"},
+	{"drop_nat_no_address", "masquerading by an interface that has no IPv4 address"},
 	{"drop_nat_clash", "protocol without ports whose NAT tuple is taken"},
 	{"drop_table_full", "flow table full, nothing to evict"},
 	{"drop_helper", "refused by a helper"},
 	{"drop_too_big", "larger than the MTU of the way out"},
+	{"drop_route_moved", "route of a flow moved to a way out that its translation does not fit; the flow ended"},
 	{"drop_neighbour_pending", "too many packets wait for a neighbour"},
 	{"drop_neighbour_failed", "neighbour did not answer"},
+	{"drop_link_down", "way out has no carrier"},
 	{"drop_tx_ring_full", "TX ring of the way out stayed full"},
 	{"drop_punt_failed", "for the box itself, but the kernel did not take it"},
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gopacket/gopacket/layers"
 
+	"github.com/xdpct/xdpct/dataplane/fib"
 	"github.com/xdpct/xdpct/nat"
 )
 
@@ -118,7 +119,7 @@ var provocations = map[DropReason]provocation{
 	}},
 	DropTooBig: sendOne(func() spec { s := udp(7000, 53); s.payload = make([]byte, 1450); return s }(), nil),
 	DropNeighbourPending: {do: func(p *path) {
-		for i := range uint16(maxHeld + 1) {
+		for i := range uint16(maxHeldPerIP + 1) {
 			s := to("203.0.113.99")
 			s.sport = 2000 + i
 			p.send(lan, build(p.t, lan, s))
@@ -137,6 +138,28 @@ var provocations = map[DropReason]provocation{
 			}
 		},
 	},
+	DropICMPRedirect: {do: func(p *path) {
+		request := p.send(lan, build(p.t, lan, udp(7000, 9)))
+		p.send(wan, build(p.t, wan, spec{src: serverAddr, dst: poolAddr, payload: request[0].frame[14:],
+			icmp: &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(5, 1)}}))
+	}},
+	DropMartianSource: sendOne(spec{src: lanAddr, dst: serverAddr, sport: 1, dport: 2}, nil),
+	DropNATNoAddress: {
+		options: func(o *Options) { o.NAT = nat.Config{Masquerade: true} },
+		do: func(p *path) {
+			p.rewire(func(ports []fib.FixedPort, _ []fib.FixedRoute) { ports[wan].Addrs = nil })
+			p.send(lan, build(p.t, lan, udp(7000, 53)))
+		},
+	},
+	DropRouteMoved: {do: func(p *path) {
+		p.send(lan, build(p.t, lan, udp(7000, 53)))
+		p.rewire(func(_ []fib.FixedPort, routes []fib.FixedRoute) { routes[0].Port, routes[0].MAC = lan, mac(clientMAC) })
+		p.send(lan, build(p.t, lan, udp(7000, 53)))
+	}},
+	DropLinkDown: {do: func(p *path) {
+		p.rewire(func(ports []fib.FixedPort, _ []fib.FixedRoute) { ports[wan].Down = true })
+		p.send(lan, build(p.t, lan, udp(7000, 53)))
+	}},
 	DropPuntFailed: {do: func(p *path) { p.send(wan, build(p.t, wan, spec{src: serverAddr, dst: wanAddr, sport: 1, dport: 2})) }},
 	DropHandoverFull: {
 		options: func(o *Options) { o.Queues, o.RingSize = 2, 64 },

@@ -22,8 +22,11 @@ func (w *Worker) forward(b *burst) {
 
 func (w *Worker) forwardOne(p *pkt) {
 	p.hop = w.nextHop(p)
+	if p.verdict != VerdictForward {
+		return
+	}
 	if p.hop < fib.FirstHop {
-		w.unroutable(p)
+		w.lostRoute(p)
 		return
 	}
 	hop := w.routes.now.Hop(p.hop)
@@ -51,15 +54,46 @@ func (w *Worker) nextHop(p *pkt) uint16 {
 	if p.bare || p.related {
 		return w.routes.lookup(w.outerDst(p), p.hdr.Family)
 	}
-	f, d := w.flows.table.Flow(p.ref.Index()), p.ref.Dir()
-	gen := w.routes.now.Gen()
-	if f.NextHopGen != gen {
-		f.NextHop, f.NextHopGen = [2]uint16{}, gen
+	f := w.flows.table.Flow(p.ref.Index())
+	if f.NextHopGen != w.routes.now.Gen() && !w.renewHops(p.ref.Index(), f) {
+		w.flows.dying = append(w.flows.dying, p.ref.Index())
+		p.drop(DropRouteMoved)
 	}
-	if f.NextHop[d] == 0 {
-		f.NextHop[d] = w.routes.lookup(w.outerDst(p), p.hdr.Family)
+	return f.NextHop[p.ref.Dir()]
+}
+
+// renewHops looks up the next hops of both directions of a flow. It reports
+// false if the flow cannot go on: its way out has changed in a manner that its
+// translation, chosen for the old one, does not fit. That is to the other side
+// of the gateway, or, masquerading, to a port with another address
+// (nf_nat_oif_changed). Hop ids keep their meaning across snapshots.
+func (w *Worker) renewHops(idx uint32, f *flowtable.Flow) bool {
+	old := f.NextHop[flowtable.DirOriginal]
+	var tu flowtable.Tuple
+	for d := flowtable.DirOriginal; d <= flowtable.DirReply; d++ {
+		// A packet goes to where the opposite direction comes from.
+		w.flows.table.Tuple(idx, d.Opposite(), &tu)
+		f.NextHop[d] = w.routes.lookup(tu.Src, tu.Family)
 	}
-	return f.NextHop[d]
+	f.NextHopGen = w.routes.now.Gen()
+	was, is := w.routes.now.Hop(old).Port, w.routes.now.Hop(f.NextHop[flowtable.DirOriginal]).Port
+	if was == fib.NoPort || is == fib.NoPort || was == is {
+		return true
+	}
+	return w.cfg.realm[was] == w.cfg.realm[is] &&
+		!(w.cfg.masquerade && f.Status()&flowtable.StatusSNAT != 0)
+}
+
+// lostRoute drops a packet of a flow that has lost its route, and tells the
+// sender, quoting the packet as it knows it.
+func (w *Worker) lostRoute(p *pkt) {
+	w.unroutable(p)
+	if p.reason == DropNoRoute && !p.related {
+		if !p.bare {
+			w.untranslate(p)
+		}
+		w.sendUnreachable(p, packet.ICMPCodeNetUnreachable)
+	}
 }
 
 // unroutable drops a packet that the routes give no way out for.

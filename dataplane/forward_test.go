@@ -3,12 +3,14 @@ package dataplane
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/gopacket/gopacket/layers"
 
+	"github.com/xdpct/xdpct/dataplane/fib"
 	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/nat"
 	"github.com/xdpct/xdpct/packet"
@@ -372,5 +374,35 @@ func TestNoErrorToManyHosts(t *testing.T) {
 		if out := p.send(lan, build(t, lan, s)); len(out) != 0 {
 			t.Errorf("%s got an ICMP error", src)
 		}
+	}
+}
+
+// A frame with a priority tag is as good as an untagged one.
+func TestPriorityTagIsStripped(t *testing.T) {
+	p := newPath(t, nil)
+	frame := build(t, lan, udp(7000, 53))
+	tagged := append(append(append([]byte(nil), frame[:12]...), 0x81, 0x00, 0x20, 0x00), frame[12:]...)
+	if got := endpoints(t, p.check(p.send(lan, tagged), wan)); got != "198.51.100.32:7000 203.0.113.47:53" {
+		t.Errorf("left as %s", got)
+	}
+	tagged[15] = 7 // VLAN 7 is another network
+	if out := p.send(lan, tagged); len(out) != 0 {
+		t.Error("a frame of VLAN 7 was forwarded")
+	}
+}
+
+// The routes of a flow's two directions are followed independently.
+func TestFlowFollowsItsRoute(t *testing.T) {
+	p := newPath(t, nil)
+	p.send(lan, build(t, lan, udp(7000, 53)))
+	other := net.HardwareAddr{2, 0, 203, 0, 113, 99}
+	p.rewire(func(_ []fib.FixedPort, routes []fib.FixedRoute) { routes[0].MAC = mac(other) })
+	out := p.check(p.send(lan, build(t, lan, udp(7000, 53))), wan)
+	if eth := out.LinkLayer().(*layers.Ethernet); eth.DstMAC.String() != other.String() {
+		t.Errorf("sent to %s, want the new neighbour %s", eth.DstMAC, other)
+	}
+	p.check(p.send(wan, build(t, wan, answer(53, 7000))), lan)
+	if n := p.counterValue("flows_new"); n != 1 {
+		t.Errorf("%d flows, want 1", n)
 	}
 }

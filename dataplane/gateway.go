@@ -61,7 +61,7 @@ func New(o Options) (*Gateway, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{opts: o, path: &pathConfig{helpers: o.Helpers, passInvalid: o.PassInvalid, spin: o.BusyPoll > 0}}
+	g := &Gateway{opts: o, path: &pathConfig{helpers: o.Helpers, passInvalid: o.PassInvalid, masquerade: o.NAT.Masquerade, spin: o.BusyPoll > 0}}
 	g.makeShared()
 	err := g.build(g.findPorts, g.makeMirror, g.makeMaps, g.makeFrames, g.openSockets, g.makeWorkers, g.makeLocal)
 	if err != nil {
@@ -152,11 +152,11 @@ func (g *Gateway) makeMaps() error {
 // makeFrames takes the UMEM: for each socket a full fill ring and a full TX
 // ring, and some for what is under way between them.
 func (g *Gateway) makeFrames() error {
-	sockets := 0
+	sockets := 0 // of the worker that has most
 	for _, p := range g.ports {
-		sockets += p.queues
+		sockets += (p.queues + g.path.workers - 1) / g.path.workers
 	}
-	perWorker := (sockets+g.path.workers-1)/g.path.workers*3*g.opts.RingSize + maxHeld + 2*BurstSize
+	perWorker := sockets*3*g.opts.RingSize + maxHeld + 2*BurstSize
 	umem, err := xsk.NewUMEM(xsk.UMEMOptions{
 		Frames: perWorker * g.path.workers, FrameSize: g.opts.FrameSize, HugePages: g.opts.HugePages != HugePagesOff,
 	})
@@ -299,8 +299,9 @@ func (g *Gateway) Delete(ctx context.Context, match func(*flowtable.Snapshot) bo
 }
 
 // deleteMatching removes the flows of one worker that match.
-func (w *Worker) deleteMatching(ctx context.Context, match func(*flowtable.Snapshot) bool) (removed int, err error) {
+func (w *Worker) deleteMatching(ctx context.Context, match func(*flowtable.Snapshot) bool) (int, error) {
 	t := w.flows.table
+	var removed atomic.Int64 // by the worker's thread, which may outlast ctx
 	var batch []flowtable.FlowID
 	flush := func() error {
 		ids := batch
@@ -309,7 +310,7 @@ func (w *Worker) deleteMatching(ctx context.Context, match func(*flowtable.Snaps
 			for _, id := range ids {
 				if t.Gen(id.Index) == id.Gen { // still the same flow
 					w.removeFlow(id.Index, flowtable.EndDeleted)
-					removed++
+					removed.Add(1)
 				}
 			}
 		})
@@ -322,11 +323,12 @@ func (w *Worker) deleteMatching(ctx context.Context, match func(*flowtable.Snaps
 		batch = append(batch, flowtable.FlowID{Worker: uint8(w.id), Index: idx, Gen: s.Gen})
 		if len(batch) == deleteBatch {
 			if err := flush(); err != nil {
-				return removed, err
+				return int(removed.Load()), err
 			}
 		}
 	}
-	return removed, flush()
+	err := flush()
+	return int(removed.Load()), err
 }
 
 // nowAnywhere is the worker's time for other threads.

@@ -1,6 +1,8 @@
 package dataplane
 
 import (
+	"net/netip"
+
 	"github.com/xdpct/xdpct/dataplane/fib"
 	"github.com/xdpct/xdpct/dataplane/xsk"
 	"github.com/xdpct/xdpct/flowtable"
@@ -11,8 +13,9 @@ import (
 // for 3 probes of a second each; here the bound is on all of them together, so
 // that a scan of empty addresses cannot take the frames away.
 const (
-	maxHeld  = 128
-	holdTime = 3 * flowtable.TicksPerSecond
+	maxHeld      = 128
+	maxHeldPerIP = 16 // for one neighbour
+	holdTime     = 3 * flowtable.TicksPerSecond
 )
 
 // heldQueue is the packets of one worker that wait for a neighbour. They are
@@ -21,37 +24,49 @@ type heldQueue struct {
 	pkts  [maxHeld]heldPkt
 	n     int
 	gen   uint32         // routing snapshot of the last look
-	asked flowtable.Tick // when the neighbours were last asked for
+	asked flowtable.Tick // when the neighbours were last looked for
 }
 
 type heldPkt struct {
-	addr   uint64 // UMEM address of the Ethernet header
-	len    uint32 // bytes
-	family packet.Family
-	dst    packet.Addr // where it goes, after translation
-	until  flowtable.Tick
+	addr    uint64 // UMEM address of the Ethernet header
+	len     uint32 // bytes
+	family  packet.Family
+	dst     packet.Addr // where it goes, after translation
+	via     netip.Addr  // the neighbour that it waits for
+	ifindex int         // and its interface
+	until   flowtable.Tick
 }
 
 // hold puts a packet aside until its neighbour is known, and asks the kernel
 // to resolve it.
 func (w *Worker) hold(p *pkt, hop *fib.NextHop) {
+	if !w.routes.now.LinkUp(hop.Port) {
+		p.drop(DropLinkDown)
+		return
+	}
 	q := &w.routes.held
-	if q.n == maxHeld {
+	dst := w.outerDst(p)
+	via := hop.Neighbour(dst.Netip(p.hdr.Family))
+	w.routes.mirror.Resolve(via, hop.Ifindex)
+	if q.n == maxHeld || q.waiting(via) >= maxHeldPerIP {
 		p.drop(DropNeighbourPending)
 		return
 	}
-	dst := w.outerDst(p)
 	q.pkts[q.n] = heldPkt{addr: p.addr, len: uint32(len(p.frame)), family: p.hdr.Family,
-		dst: dst, until: w.clock.now + holdTime}
+		dst: dst, via: via, ifindex: hop.Ifindex, until: w.clock.now + holdTime}
 	q.n++
 	p.verdict = VerdictHeld
-	w.resolve(hop, dst, p.hdr.Family)
 }
 
-// resolve asks for the neighbour behind a hop: its gateway, or the destination
-// itself where that is on the link.
-func (w *Worker) resolve(hop *fib.NextHop, dst packet.Addr, f packet.Family) {
-	w.routes.mirror.Resolve(hop.Neighbour(dst.Netip(f)), hop.Ifindex)
+// waiting counts the packets that wait for a neighbour.
+func (q *heldQueue) waiting(via netip.Addr) int {
+	n := 0
+	for i := range q.n {
+		if q.pkts[i].via == via {
+			n++
+		}
+	}
+	return n
 }
 
 // retryHeld sends the held packets whose neighbour is known by now, and gives
@@ -73,6 +88,7 @@ func (w *Worker) retryHeld() {
 			w.frames.put(h.addr)
 			w.count.drops[DropNeighbourFailed].Add(1)
 		default:
+			w.routes.mirror.Resolve(h.via, h.ifindex) // asks once a second
 			q.pkts[kept] = *h
 			kept++
 		}

@@ -83,7 +83,7 @@ func (w *Worker) sendError(p *pkt, icmpType, code uint8, rest uint32) {
 	if p.hdr.Family == packet.IPv6 {
 		src = w.routes.now.PrimaryAddr6(uint16(p.in))
 	}
-	if p.related || !src.IsValid() || !answerable(p) || !w.routes.errors.allow(w.clock.now) {
+	if p.related || !src.IsValid() || !singleHost(p) || !w.routes.errors.allow(w.clock.now) {
 		return
 	}
 	addr, ok := w.frames.get()
@@ -94,17 +94,6 @@ func (w *Worker) sendError(p *pkt, icmpType, code uint8, rest uint32) {
 	n := buildError(room, p, packet.AddrOf(src), icmpType, code, rest)
 	w.count.icmpSent.Add(1)
 	w.queueTX(p.in, xsk.Desc{Addr: addr, Len: uint32(n)})
-}
-
-// answerable reports whether the packet's source names a single host: nothing
-// else may get an ICMP error (RFC 1812 §4.3.2.7, RFC 4443 §2.4 (e)).
-func answerable(p *pkt) bool {
-	if p.hdr.Family == packet.IPv6 {
-		src := packet.IPv6Header(p.frame[p.hdr.L3:]).Src()
-		return !src.IsZero() && src.Hi>>56 != 0xff && src != packet.Addr{Lo: 1}
-	}
-	first := p.frame[p.hdr.L3+12]
-	return first != 0 && first != 127 && first < 224
 }
 
 // buildError writes an ICMP error about p to out and returns its length.

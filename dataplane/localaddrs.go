@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
+	"sync"
 
 	"github.com/xdpct/xdpct/dataplane/fib"
 	"github.com/xdpct/xdpct/dataplane/xsk"
@@ -21,9 +23,11 @@ const maxSharedAddrs = 32
 // localAddrs keeps the XDP programs informed of which addresses are the box's
 // own and which of those NAT uses too. It follows the routing mirror.
 type localAddrs struct {
-	gw    *Gateway
-	log   *slog.Logger
-	index map[netip.Addr]uint16    // block of the port-use counters, kept for good
+	gw  *Gateway
+	log *slog.Logger
+
+	mu    sync.Mutex               // guards what follows: updates and the end of old flows
+	index map[netip.Addr]uint16    // block of the port-use counters
 	known map[netip.Addr]xsk.Local // what the programs were told last; nil at first
 	macs  map[uint16][6]byte       // MAC address of each port, as its program knows it
 }
@@ -51,6 +55,8 @@ func (g *Gateway) makeLocal() error {
 
 // update brings the programs' view in line with a routing snapshot.
 func (l *localAddrs) update(s *fib.Snapshot) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	want := make(map[netip.Addr]xsk.Local)
 	var errs []error
 	for _, a := range s.LocalAddrs() {
@@ -107,8 +113,7 @@ func (l *localAddrs) usedByNAT(a netip.Addr, port uint16, s *fib.Snapshot) bool 
 	return false
 }
 
-// share gives an address its counters; an address that comes back gets those
-// that it had.
+// share gives an address its counters.
 func (l *localAddrs) share(a netip.Addr) (uint16, error) {
 	if i, ok := l.index[a]; ok {
 		return i, nil
@@ -123,9 +128,9 @@ func (l *localAddrs) share(a netip.Addr) (uint16, error) {
 		}
 		l.gw.shared.punt.Store(punt)
 	}
-	i := uint16(len(l.index))
-	from := xsk.PortUseOffset(i, 0, 0)
-	mem := l.gw.maps.PortUseMemory()[from : from+nat.PortUseSlots]
+	i := l.freeBlock()
+	mem := l.block(i)
+	clear(mem)
 	if err := l.gw.shared.use.Register(packet.FamilyOf(a), packet.AddrOf(a), mem); err != nil {
 		return 0, err
 	}
@@ -138,6 +143,33 @@ func (l *localAddrs) share(a netip.Addr) (uint16, error) {
 	return i, nil
 }
 
+// freeBlock returns the number of counters that no address has.
+func (l *localAddrs) freeBlock() uint16 {
+	var taken [maxSharedAddrs]bool
+	for _, i := range l.index {
+		taken[i] = true
+	}
+	return uint16(slices.Index(taken[:], false))
+}
+
+// block returns the counters with this number.
+func (l *localAddrs) block(i uint16) []uint32 {
+	from := xsk.PortUseOffset(i, 0, 0)
+	return l.gw.maps.PortUseMemory()[from : from+nat.PortUseSlots]
+}
+
+// unshare takes the counters from an address that is no longer the box's own
+// and whose flows have ended.
+func (l *localAddrs) unshare(a netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.known[a].Flags&xsk.LocalNAT != 0 { // it has come back meanwhile
+		return
+	}
+	l.gw.shared.use.Unregister(packet.FamilyOf(a), packet.AddrOf(a))
+	delete(l.index, a)
+}
+
 // endStale ends the flows of addresses whose role has changed. Masqueraded
 // flows cannot be answered once the box has lost their address (masq_inet_event
 // of the kernel); and flows of an address that the box has only now got are in
@@ -147,19 +179,20 @@ func (l *localAddrs) endStale(want map[netip.Addr]xsk.Local) {
 		return
 	}
 	for a, old := range l.known {
-		if _, ok := want[a]; !ok && old.Flags&xsk.LocalNAT != 0 {
-			l.endFlows(a, "removed")
+		if old.Flags&xsk.LocalNAT != 0 && want[a].Flags&xsk.LocalNAT == 0 {
+			l.endFlows(a, "removed", l.unshare)
 		}
 	}
 	for a, now := range want {
-		if old := l.known[a]; now.Flags&xsk.LocalNAT != 0 && old.Flags&xsk.LocalNAT == 0 {
-			l.endFlows(a, "added")
+		if now.Flags&xsk.LocalNAT != 0 && l.known[a].Flags&xsk.LocalNAT == 0 {
+			l.endFlows(a, "added", func(netip.Addr) {})
 		}
 	}
 }
 
-// endFlows ends the flows whose source is translated to an address.
-func (l *localAddrs) endFlows(a netip.Addr, why string) {
+// endFlows ends the flows whose source is translated to an address, and then
+// calls done.
+func (l *localAddrs) endFlows(a netip.Addr, why string, done func(netip.Addr)) {
 	addr := packet.AddrOf(a)
 	l.gw.tasks.Go(func() {
 		n, err := l.gw.Delete(l.gw.ctx, func(s *flowtable.Snapshot) bool {
@@ -169,6 +202,9 @@ func (l *localAddrs) endFlows(a netip.Addr, why string) {
 			l.log.Error("cannot end the flows of an address", "address", a, "error", err)
 		} else if n > 0 {
 			l.log.Info("flows of a changed address ended", "address", a, "change", why, "flows", n)
+		}
+		if err == nil {
+			done(a)
 		}
 	})
 }

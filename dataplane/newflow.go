@@ -25,6 +25,10 @@ func (w *Worker) newFlow(p *pkt) {
 		w.invalid(p, cause)
 		return
 	}
+	if w.martianSource(p) {
+		p.drop(DropMartianSource)
+		return
+	}
 	if w.flows.expect.Any() && w.newExpected(p, state, timeout) {
 		return
 	}
@@ -100,6 +104,8 @@ func (w *Worker) chosen(p *pkt, c *nat.Choice) bool {
 		return true
 	case nat.ReasonClash:
 		p.drop(DropNATClash)
+	case nat.ReasonNoAddress:
+		p.drop(DropNATNoAddress)
 	default:
 		p.drop(DropNATExhausted)
 	}
@@ -134,9 +140,7 @@ func (w *Worker) fulfil(p *pkt, e *flowtable.Expectation, state uint8, timeout f
 	if !w.insert(p, &choice.Reply, choice.Status|flowtable.StatusExpected, state, timeout) {
 		return
 	}
-	if x := w.flows.table.AddExt(p.ref.Index()); x != nil {
-		x.Master = e.Master
-	}
+	w.flows.table.SetMaster(p.ref.Index(), e.Master)
 }
 
 // masterReply returns the reply tuple of an expectation's master, which may

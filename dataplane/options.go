@@ -64,5 +64,6 @@ type pathConfig struct {
 	helpers     *helpers.Set
 	workers     int
 	passInvalid bool
+	masquerade  bool
 	spin        bool // never sleep: the sockets busy-poll
 }

@@ -1,6 +1,8 @@
 package dataplane
 
 import (
+	"encoding/binary"
+
 	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/packet"
 )
@@ -16,7 +18,11 @@ func (w *Worker) parse(b *burst) {
 }
 
 func (w *Worker) parseOne(p *pkt) {
-	switch packet.Parse(p.frame, &p.hdr) {
+	result := packet.Parse(p.frame, &p.hdr)
+	if result == packet.ParseNotIP && p.stripPriorityTag() {
+		result = packet.Parse(p.frame, &p.hdr)
+	}
+	switch result {
 	case packet.ParseOK:
 	case packet.ParseTruncated:
 		p.drop(DropTruncated)
@@ -40,6 +46,19 @@ func (w *Worker) parseOne(p *pkt) {
 	case !flowtable.TupleOf(p.frame, &p.hdr, &p.tuple):
 		p.drop(DropNoTuple)
 	}
+}
+
+// stripPriorityTag takes an 802.1Q tag with VLAN 0 off a frame. It carries a
+// priority only, so the frame is as good as untagged (IEEE 802.1Q §6.9).
+func (p *pkt) stripPriorityTag() bool {
+	const tag = 4 // bytes
+	if len(p.frame) < packet.EthernetLen+tag || packet.Ethernet(p.frame).Type() != packet.EtherTypeVLAN ||
+		binary.BigEndian.Uint16(p.frame[packet.EthernetLen:])&0x0fff != 0 {
+		return false
+	}
+	copy(p.frame[tag:], p.frame[:packet.EthernetLen-2]) // the addresses move up to the EtherType
+	p.frame, p.addr = p.frame[tag:], p.addr+tag
+	return true
 }
 
 // isICMPError reports whether the packet is an error message about another.

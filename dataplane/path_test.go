@@ -67,7 +67,7 @@ func newPath(t testing.TB, change func(*Options)) *path {
 	if change != nil {
 		change(&o)
 	}
-	m, err := NewMemory(o, testNetwork())
+	m, err := NewMemory(o, fib.NewFixed(testNetwork(nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,20 +85,31 @@ func mac(m net.HardwareAddr) [6]byte { return [6]byte(m) }
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
-// testNetwork is what the kernel would say of the network.
-func testNetwork() *fib.Mirror {
+// testNetwork is what the kernel would say of the network; change may make it
+// another one.
+func testNetwork(change func(ports []fib.FixedPort, routes []fib.FixedRoute)) ([]fib.FixedPort, []fib.FixedRoute) {
 	host := func(a netip.Addr, port uint16, m net.HardwareAddr) fib.FixedRoute {
 		return fib.FixedRoute{Dst: netip.PrefixFrom(a, a.BitLen()), Port: port, Gateway: a, MAC: mac(m)}
 	}
-	return fib.NewFixed([]fib.FixedPort{
+	ports := []fib.FixedPort{
 		{Number: lan, MAC: mac(lanMAC), MTU: 1500, Addrs: []netip.Prefix{prefix("10.1.2.1/24"), prefix("fd00:1:2::1/64")}},
 		{Number: wan, MAC: mac(wanMAC), MTU: 1400, Addrs: []netip.Prefix{prefix("203.0.113.1/24"), prefix("2001:db8:113::1/64")}},
-	}, []fib.FixedRoute{
-		host(clientAddr, lan, clientMAC), host(client2Addr, lan, clientMAC), host(serverAddr, wan, serverMAC),
+	}
+	routes := []fib.FixedRoute{
+		host(serverAddr, wan, serverMAC), host(clientAddr, lan, clientMAC), host(client2Addr, lan, clientMAC),
 		host(client6Addr, lan, clientMAC), host(server6Addr, wan, serverMAC),
 		{Dst: prefix("192.0.2.0/24"), Blackhole: true},
 		{Dst: prefix("198.18.0.0/15"), Port: 9, Gateway: netip.MustParseAddr("198.18.0.1")},
-	})
+	}
+	if change != nil {
+		change(ports, routes)
+	}
+	return ports, routes
+}
+
+// rewire changes the network under the gateway.
+func (p *path) rewire(change func(ports []fib.FixedPort, routes []fib.FixedRoute)) {
+	p.mirror.SetFixed(testNetwork(change))
 }
 
 // sent is a packet that the gateway put on a wire.

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"errors"
 	"fmt"
+	"net"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +23,10 @@ type puntDevice struct {
 	fd  int
 	mac [6]byte
 }
+
+// puntAddr is the address of the TAP interface: link-local, of host scope, and
+// never on a wire.
+var puntAddr = [4]byte{169, 254, 255, 254}
 
 // newPuntDevice makes the interface in the current network namespace. The
 // kernel picks the number in its name (xdpct0, ...).
@@ -49,7 +54,7 @@ func (d *puntDevice) setUp() error {
 	}
 	name := req.Name()
 	// Answers leave by the real interfaces, so only a loose reverse path check
-	// can hold here; nothing else may use the interface.
+	// can hold here.
 	for file, value := range map[string]string{
 		"/proc/sys/net/ipv4/conf/" + name + "/rp_filter": "2",
 		"/proc/sys/net/ipv6/conf/" + name + "/accept_ra": "0",
@@ -69,6 +74,12 @@ func (d *puntDevice) setUp() error {
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("bring up %s: %w", name, err)
+	}
+	// The kernel drops what comes in by an interface without an address if any
+	// reverse path check is on (net/ipv4/fib_frontend.c, last_resort).
+	addr := &netlink.Addr{IPNet: &net.IPNet{IP: puntAddr[:], Mask: net.CIDRMask(32, 32)}, Scope: unix.RT_SCOPE_HOST}
+	if err := netlink.AddrAdd(link, addr); err != nil {
+		return fmt.Errorf("give %s an address: %w", name, err)
 	}
 	return nil
 }

@@ -65,6 +65,10 @@ const needsHelp = flowtable.StatusHelper | flowtable.StatusSeqAdjust
 // be the one that such an answer would have, else it is INVALID, as in
 // nf_conntrack_inet_error.
 func (w *Worker) trackRelated(p *pkt) {
+	if p.hdr.Family == packet.IPv4 && p.frame[p.hdr.L4] == packet.ICMPRedirect {
+		p.drop(DropICMPRedirect)
+		return
+	}
 	if p.ref == 0 {
 		w.unmatchedError(p)
 		return
@@ -84,6 +88,33 @@ func (w *Worker) unmatchedError(p *pkt) {
 		return
 	}
 	w.passBare(p, DropICMPUnmatched)
+}
+
+// martianSource reports a source address that no packet to be forwarded can
+// have (RFC 1812 §5.3.7, RFC 4291 §2.5, 2.7): not a single host's, of the link
+// only, or the gateway's own.
+func (w *Worker) martianSource(p *pkt) bool {
+	return !singleHost(p) || w.isLocal(w.outerSrc(p), p.hdr.Family)
+}
+
+// singleHost reports whether the packet's source names a single host that may
+// be on another link.
+func singleHost(p *pkt) bool {
+	if p.hdr.Family == packet.IPv6 {
+		src := packet.IPv6Header(p.frame[p.hdr.L3:]).Src()
+		linkLocal := src.Hi>>54 == 0xfe80>>6
+		return !src.IsZero() && src.Hi>>56 != 0xff && !linkLocal && src != packet.Addr{Lo: 1}
+	}
+	first := p.frame[p.hdr.L3+12]
+	return first != 0 && first != 127 && first < 224
+}
+
+// outerSrc returns the source address of the packet itself.
+func (w *Worker) outerSrc(p *pkt) packet.Addr {
+	if p.hdr.Family == packet.IPv4 {
+		return packet.IPv4Header(p.frame[p.hdr.L3:]).Src()
+	}
+	return packet.IPv6Header(p.frame[p.hdr.L3:]).Src()
 }
 
 // outerDst returns the destination address of the packet itself.
@@ -107,6 +138,10 @@ func (w *Worker) invalid(p *pkt, cause flowtable.Invalid) {
 func (w *Worker) passBare(p *pkt, otherwise DropReason) {
 	if !w.cfg.passInvalid {
 		p.drop(otherwise)
+		return
+	}
+	if w.martianSource(p) {
+		p.drop(DropMartianSource)
 		return
 	}
 	p.bare = true

@@ -60,6 +60,29 @@ func (t *Table) AddExt(idx uint32) *Ext {
 	if e := t.Ext(idx); e != nil {
 		return e
 	}
+	e := t.takeExt()
+	if e == 0 {
+		return nil
+	}
+	publish32(&t.flows[idx].Ext, e)
+	return &t.exts[e]
+}
+
+// SetMaster records which flow announced this one. Readers see either no
+// master or the whole of it. It reports false if all extension records are in
+// use. The flow must be new: it has no extension yet.
+func (t *Table) SetMaster(idx uint32, master FlowID) bool {
+	e := t.takeExt()
+	if e == 0 {
+		return false
+	}
+	t.exts[e].Master = master
+	publish32(&t.flows[idx].Ext, e)
+	return true
+}
+
+// takeExt takes a zeroed extension record; 0 if all are in use.
+func (t *Table) takeExt() uint32 {
 	e := t.freeExt
 	switch {
 	case e != 0:
@@ -68,11 +91,10 @@ func (t *Table) AddExt(idx uint32) *Ext {
 		t.extsUsed++
 		e = t.extsUsed
 	default:
-		return nil
+		return 0
 	}
 	t.exts[e] = Ext{}
-	publish32(&t.flows[idx].Ext, e)
-	return &t.exts[e]
+	return e
 }
 
 // releaseExt puts an extension record on the free list.
