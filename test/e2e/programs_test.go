@@ -113,8 +113,7 @@ func checkIperf(t *testing.T, l *lab.Lab) {
 			out := l.Client.Run(t, append([]string{"iperf3", "-J", "-t2", "-c", lab.ServerAddr, "-p", fmt.Sprint(port)}, flags...)...)
 			var report struct {
 				End struct {
-					Received struct{ Bytes float64 }                       `json:"sum_received"`
-					Sum      struct{ Bytes, Packets, LostPercent float64 } `json:"sum"`
+					Received struct{ Bytes float64 } `json:"sum_received"`
 					UDP      []struct {
 						UDP struct{ Lost, Packets float64 }
 					} `json:"streams"`
