@@ -1,0 +1,82 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/xdpct/xdpct/test/lab"
+)
+
+// TestSharedPort reaches a service of the gateway on a port that a masqueraded
+// flow uses as well: the XDP program cannot tell them apart, the flow table can,
+// and gives the service's packets back to the kernel.
+func TestSharedPort(t *testing.T) {
+	lab.NeedsXDPCT(t)
+	eachQueues(t, func(t *testing.T, l *lab.Lab) {
+		// Any reverse path check of the box must accept what is given back.
+		l.Gateway.Run(t, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
+		l.Gateway.StartServer(t, "tcp", 2222, "socat", "TCP-LISTEN:2222,fork,reuseaddr", "SYSTEM:echo gateway")
+		l.Server.StartServer(t, "tcp", 7, "socat", "TCP-LISTEN:7,fork,reuseaddr", "PIPE")
+		g := l.StartGateway(t, "--masquerade")
+		client := l.Client.Start(t, "socat", "EXEC:sleep 30,nofork=0", "TCP:"+lab.ServerAddr+":7,sourceport=2222,reuseaddr")
+		lab.Eventually(t, 5*time.Second, "the client's flow from port 2222", func() bool {
+			return strings.Contains(g.Command(t, "flows"), "dst="+lab.GatewayWAN+" sport=7 dport=2222 [ASSURED]")
+		})
+		out := l.Server.Run(t, "bash", "-c", fmt.Sprintf(`exec 3<>/dev/tcp/%s/2222; read -t5 -u3 line; echo "$line"`, lab.GatewayWAN))
+		if strings.TrimSpace(out) != "gateway" {
+			t.Errorf("the service answered %q", out)
+		}
+		if n := g.Counters(t)["punted"]; n == 0 {
+			t.Error("nothing was given to the kernel: the test did not meet its case")
+		}
+		if !client.Running() {
+			t.Errorf("the client's connection has ended: %s", client.Output())
+		}
+	})
+}
+
+// TestAddressChanges masquerades by one outer address after another, as a box on
+// a dial-up line does, more of them than xdpct has room for at a time.
+func TestAddressChanges(t *testing.T) {
+	lab.NeedsXDPCT(t)
+	l := lab.New(t, 1)
+	l.Gateway.Run(t, "sysctl", "-qw", "net.ipv4.conf.wan.promote_secondaries=1")
+	g := l.StartGateway(t, "--masquerade")
+	ping(t, l.Client, "-c1", "-W2", lab.ServerAddr)
+	old := lab.GatewayWAN
+	for i := range 40 {
+		now := fmt.Sprintf("203.0.113.%d", 100+i)
+		l.Gateway.Run(t, "ip", "addr", "add", now+"/24", "dev", "wan")
+		l.Gateway.Run(t, "ip", "addr", "del", old+"/24", "dev", "wan")
+		old = now
+		lab.Eventually(t, 5*time.Second, "a ping by "+now, func() bool {
+			return l.Client.Try("ping", "-q", "-c1", "-W1", lab.ServerAddr).Status == 0
+		})
+	}
+	if !strings.Contains(g.Command(t, "flows", "-p", "icmp"), "dst="+old+" type=0") {
+		t.Errorf("no flow by the last address %s:\n%s", old, g.Command(t, "flows"))
+	}
+	ping(t, l.Server, "-c1", "-W2", old)
+}
+
+// TestMACChange gives the inner port another hardware address: the traffic goes
+// on, and nothing gets to the kernel, which would forward it untranslated.
+func TestMACChange(t *testing.T) {
+	lab.NeedsXDPCT(t)
+	l := lab.New(t, 1)
+	l.StartGateway(t, snat()...)
+	l.Script(t, "forward", "on")
+	ping(t, l.Client, "-c1", "-W2", lab.ServerAddr)
+	l.Gateway.Run(t, "ip", "link", "set", "lan", "address", "02:00:0a:01:02:99")
+	time.Sleep(200 * time.Millisecond) // the XDP program learns of it within some milliseconds
+	capture := l.Server.Capture(t, "eth0", "src net 10.0.0.0/8")
+	l.Client.Run(t, "ip", "neigh", "flush", "all")
+	lab.Eventually(t, 5*time.Second, "a ping by the new address", func() bool {
+		return l.Client.Try("ping", "-q", "-c1", "-W1", lab.ServerAddr).Status == 0
+	})
+	if got := capture.Packets(""); len(got) > 0 {
+		t.Errorf("left untranslated: %q", got)
+	}
+}
