@@ -18,17 +18,18 @@ func (n *Translator) Bind(t *flowtable.Table, idx uint32) bool {
 	t.Tuple(idx, flowtable.DirOriginal, &orig)
 	t.Tuple(idx, flowtable.DirReply, &reply)
 	if in, ext, ok := sourceSides(&orig, &reply); ok {
-		fresh, fits := n.m.ref(&in, &ext)
-		if !fits {
+		i, fresh := n.m.ref(&in, &ext)
+		if i == 0 {
 			return false
 		}
 		if fresh {
 			n.countPort(&ext, 1)
 		}
 		n.mapped.Store(uint64(n.m.used))
-		n.use.add(&ext)
+		r := &n.m.rec[i]
+		r.counted = n.use.claim(&ext, r.counted)
 	}
-	if isDNAT(&orig, &reply) {
+	if n.isAnnounced(&orig, &reply) {
 		n.use.add(&side{orig.Dst, orig.DstPort, orig.Proto, orig.Family})
 	}
 	return true
@@ -41,15 +42,27 @@ func (n *Translator) Release(t *flowtable.Table, idx uint32) {
 	t.Tuple(idx, flowtable.DirOriginal, &orig)
 	t.Tuple(idx, flowtable.DirReply, &reply)
 	if in, ext, ok := sourceSides(&orig, &reply); ok {
-		if n.m.unref(&in, &ext) {
+		counted, gone := n.m.unref(&in, &ext)
+		if gone {
 			n.countPort(&ext, ^uint32(0))
 		}
 		n.mapped.Store(uint64(n.m.used))
-		n.use.sub(&ext)
+		n.use.disclaim(&ext, counted)
 	}
-	if isDNAT(&orig, &reply) {
+	if n.isAnnounced(&orig, &reply) {
 		n.use.sub(&side{orig.Dst, orig.DstPort, orig.Proto, orig.Family})
 	}
+}
+
+// isAnnounced tells whether the destination is translated, but by no rule:
+// then an expectation did it, and the flow counts as a use of its port. The
+// port of a rule is held for as long as its address is registered.
+func (n *Translator) isAnnounced(orig, reply *flowtable.Tuple) bool {
+	if !isDNAT(orig, reply) {
+		return false
+	}
+	_, _, ruled := n.MatchDNAT(orig)
+	return !ruled
 }
 
 // sourceSides returns both sides of a flow's source translation; ok is false

@@ -31,7 +31,7 @@ type request struct {
 	reply *flowtable.Tuple
 	now   flowtable.Tick
 	// owned tells that the chosen source port steers the answers, so also a
-	// kept port must be the worker's own.
+	// kept port must be the worker's own, unless it is a DNAT rule's.
 	owned bool
 }
 
@@ -242,6 +242,10 @@ func (n *Translator) below(size uint32) uint32 {
 
 // take makes addr:port the translated source if no flow has the resulting
 // reply tuple. On false the reply tuple is left changed.
+//
+// The external side of a DNAT rule is taken for the rule's target only: what
+// comes to it from outside is the rule's, and belongs to the owner of the
+// remote port. So do the packets of the target, whatever owns its own port.
 func (n *Translator) take(q *request, addr packet.Addr, port uint16) bool {
 	q.reply.Dst = addr
 	if isICMP(q.reply.Proto) {
@@ -249,7 +253,12 @@ func (n *Translator) take(q *request, addr packet.Addr, port uint16) bool {
 	} else {
 		q.reply.DstPort = port
 	}
-	if q.owned && portsChange(q.orig.Proto) && PortOwner(port, n.workers) != n.worker {
+	ext := side{addr, port, q.orig.Proto, q.orig.Family}
+	if r := n.dnat.find(n.dnat.byFrom, n.dnat.from, &ext); r >= 0 {
+		if n.dnat.to[r] != (side{q.orig.Src, q.orig.SrcPort, q.orig.Proto, q.orig.Family}) {
+			return false
+		}
+	} else if q.owned && portsChange(q.orig.Proto) && PortOwner(port, n.workers) != n.worker {
 		return false
 	}
 	return q.free()

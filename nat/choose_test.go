@@ -329,6 +329,14 @@ func TestChooseDNAT(t *testing.T) {
 	if _, _, ok := g.n.MatchDNATReply(&out); ok {
 		t.Error("reverse match of a port without a rule")
 	}
+	for dst, want := range map[string]bool{"10.0.0.5:8080": true, "10.0.0.5:8081": false, "203.0.113.1:80": false} {
+		if tu := tuple(packet.ProtoTCP, "198.51.100.9:4000", dst); g.n.MatchDNATTarget(&tu) != want {
+			t.Errorf("target match of %s is %v", dst, !want)
+		}
+	}
+	if tu := tuple(packet.ProtoUDP, "198.51.100.9:4000", "10.0.0.5:8080"); g.n.MatchDNATTarget(&tu) {
+		t.Error("target match of another protocol")
+	}
 }
 
 // TestChooseOwnedPorts: whatever the workers hand out is theirs, and no two

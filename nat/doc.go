@@ -31,6 +31,10 @@
 // its destination port, arrives where the flow lives. The reply tuples of a
 // port are therefore all in one table and no lock is needed.
 //
+// The external side of a DNAT rule is the exception: many clients share it, so
+// the remote port decides (MatchDNAT, MatchDNATReply, MatchDNATTarget), and no
+// source but the rule's own target is translated to it.
+//
 // # Mappings
 //
 // A Mapping is (protocol, internal address and port) <-> (external address

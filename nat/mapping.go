@@ -19,7 +19,7 @@ type side struct {
 // pointers. Addresses of IPv6 mappings are in the parallel array wide.
 //
 //	0       4       8      12      16      20      24    26    28    29   30
-//	intAddr extAddr refs    nextInt nextExt prevExt intPt extPt proto fam  -
+//	intAddr extAddr refs    nextInt nextExt prevExt intPt extPt proto fam  counted
 type mapping struct {
 	intAddr, extAddr uint32 // IPv4 addresses, host order
 	refs             uint32 // flows that use the mapping; 0 = free record
@@ -28,7 +28,7 @@ type mapping struct {
 	intPort, extPort uint16 // host order
 	proto            uint8
 	family           packet.Family
-	_                [2]byte
+	counted          uint16 // registration of PortUse that counts extPort; 0 = none
 }
 
 // wideMapping holds the addresses of an IPv6 mapping.
@@ -134,22 +134,21 @@ func (m *mappings) externalUsed(s *side) bool {
 	return false
 }
 
-// ref adds one use of the mapping in <-> ext, made if it does not exist. It
-// returns fresh = true if no mapping had this external side before, and
-// ok = false if there is no room.
-func (m *mappings) ref(in, ext *side) (fresh, ok bool) {
-	for i := m.first(in, 0); i != 0; i = m.first(in, i) {
+// ref adds one use of the mapping in <-> ext, made if it does not exist, and
+// returns its record; 0 if there is no room. fresh tells that no mapping had
+// this external side before.
+func (m *mappings) ref(in, ext *side) (i uint32, fresh bool) {
+	for i = m.first(in, 0); i != 0; i = m.first(in, i) {
 		if m.external(i) == *ext {
 			m.rec[i].refs++
-			return false, true
+			return i, false
 		}
 	}
 	if !m.room(in.family) {
-		return false, false
+		return 0, false
 	}
 	fresh = !m.externalUsed(ext)
-	i := m.free
-	if i != 0 {
+	if i = m.free; i != 0 {
 		m.free = m.rec[i].nextInt
 	} else {
 		i = m.fresh
@@ -157,7 +156,7 @@ func (m *mappings) ref(in, ext *side) (fresh, ok bool) {
 	}
 	m.used++
 	m.link(i, in, ext)
-	return fresh, true
+	return i, fresh
 }
 
 // link fills record i and puts it at the head of both chains.
@@ -178,21 +177,23 @@ func (m *mappings) link(i uint32, in, ext *side) {
 	*inHead, *extHead = i, i
 }
 
-// unref gives back one use of the mapping in <-> ext. It returns gone = true
-// if no mapping has this external side any more.
-func (m *mappings) unref(in, ext *side) (gone bool) {
+// unref gives back one use of the mapping in <-> ext. If it was the last one,
+// the record is freed and counted is what it held; gone tells that no mapping
+// has this external side any more.
+func (m *mappings) unref(in, ext *side) (counted uint16, gone bool) {
 	for i := m.first(in, 0); i != 0; i = m.first(in, i) {
 		if m.external(i) != *ext {
 			continue
 		}
 		m.rec[i].refs--
 		if m.rec[i].refs > 0 {
-			return false
+			return 0, false
 		}
+		counted = m.rec[i].counted
 		m.unlink(i, in, ext)
-		return !m.externalUsed(ext)
+		return counted, !m.externalUsed(ext)
 	}
-	return false
+	return 0, false
 }
 
 // unlink takes record i out of both chains and frees it.

@@ -24,7 +24,10 @@ func TestMappingsModel(t *testing.T) {
 				p := live[i]
 				live[i] = live[len(live)-1]
 				live = live[:len(live)-1]
-				gone := m.unref(&p.in, &p.ext)
+				counted, gone := m.unref(&p.in, &p.ext)
+				if (counted != 0) != (model[p] == 1) || counted != 0 && counted != mark(&p.ext) {
+					t.Fatalf("seed %d step %d: unref counted %d, %d uses left", seed, step, counted, model[p]-1)
+				}
 				if model[p]--; model[p] == 0 {
 					delete(model, p)
 					extModel[p.ext]--
@@ -35,13 +38,15 @@ func TestMappingsModel(t *testing.T) {
 			} else {
 				p := pair{randomSide(rng, 40), side{}}
 				p.ext = side{packet.Addr{Lo: uint64(rng.IntN(3)), Hi: p.in.addr.Hi}, uint16(rng.IntN(20)), p.in.proto, p.in.family}
-				fresh, ok := m.ref(&p.in, &p.ext)
+				i, fresh := m.ref(&p.in, &p.ext)
+				ok := i != 0
 				if wantOK := model[p] > 0 || len(model) < size; ok != wantOK {
 					t.Fatalf("seed %d step %d: ref ok %v, want %v", seed, step, ok, wantOK)
 				}
 				if !ok {
 					continue
 				}
+				m.rec[i].counted = mark(&p.ext)
 				if wantFresh := extModel[p.ext] == 0; fresh != wantFresh {
 					t.Fatalf("seed %d step %d: ref fresh %v, want %v", seed, step, fresh, wantFresh)
 				}
@@ -60,6 +65,9 @@ func TestMappingsModel(t *testing.T) {
 		checkEmpty(t, m)
 	}
 }
+
+// mark is what the test writes into the record of an external side.
+func mark(ext *side) uint16 { return ext.port + 1 }
 
 func randomSide(rng *rand.Rand, n int) side {
 	s := side{packet.Addr{Lo: uint64(rng.IntN(n))}, uint16(rng.IntN(4)), packet.ProtoTCP, packet.IPv4}

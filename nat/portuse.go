@@ -9,22 +9,38 @@ import (
 	"github.com/xdpct/xdpct/packet"
 )
 
-// PortUseSlots is the number of counters of one address in PortUse: one per
-// protocol (TCP, UDP, ICMP, in this order) and port or ICMP id.
-const PortUseSlots = 3 * 65536
+// PortUseSlots is the number of counters of one address in PortUse: four
+// blocks of 65536, for TCP and UDP by port, for ICMP and ICMPv6 by query id,
+// and for all other protocols by protocol number.
+const PortUseSlots = 4 * 65536
+
+// otherSlot is the block of the protocols without a block of their own.
+const otherSlot = 3
 
 // errPortUseSize is returned by Register for memory of a wrong size.
 var errPortUseSize = errors.New("port use memory has a wrong size")
 
-// PortUse counts the flows and expectations that use each port of the
-// addresses that are both the gateway's own and translated to (masquerade).
-// The XDP program reads the same memory: a port in use is the gateway's, any
-// other is the host's own.
+// PortUse counts what uses each port of the addresses that are both the
+// gateway's own and translated to (masquerade). The XDP program reads the same
+// memory: a port in use is the gateway's, any other is the host's own.
+//
+// What counts: each mapping once, however many flows share it; each
+// expectation; each flow that an expectation announced and whose destination
+// is translated; and each call of Hold. A flow that a DNAT rule lets in does
+// not count: its port is to be held for as long as the address is registered.
+//
+// A mapping is counted when a flow is bound to it while the address is
+// registered, and remembers by which registration. So mappings may exist
+// before Register, and outlive Unregister: none takes back what it did not
+// add. Expectations and the flows that they announced remember nothing: one
+// that is older than the registration takes a use back that was not its own,
+// if there is one. End those before Register.
 //
 // Shared by all workers: counters change by atomic adds only. The list of
 // addresses is replaced as a whole; writers take mu, readers none.
 type PortUse struct {
 	mu    sync.Mutex
+	last  uint16 // number of the last registration; guarded by mu
 	addrs atomic.Pointer[[]portUseAddr]
 }
 
@@ -32,13 +48,13 @@ type PortUse struct {
 type portUseAddr struct {
 	addr   packet.Addr
 	family packet.Family
+	number uint16 // of the registration, never 0; repeats after 65535 others
 	count  []uint32
 }
 
 // Register makes mem, PortUseSlots long and all zero, the counters of an
-// address, in place of any before.
-//
-// Precondition: no flow uses the address yet.
+// address, in place of any before. The mappings of flows that exist are not
+// counted until another flow is bound to them.
 func (u *PortUse) Register(f packet.Family, addr packet.Addr, mem []uint32) error {
 	if len(mem) != PortUseSlots {
 		return fmt.Errorf("%w: %d counters for %s, expected %d", errPortUseSize, len(mem), addr.Netip(f), PortUseSlots)
@@ -48,7 +64,8 @@ func (u *PortUse) Register(f packet.Family, addr packet.Addr, mem []uint32) erro
 }
 
 // Unregister forgets an address; the flows that still use it are not counted
-// any more.
+// any more, also not if the address is registered again. Its memory may be
+// zeroed and registered anew, for this or another address.
 func (u *PortUse) Unregister(f packet.Family, addr packet.Addr) { u.replace(f, addr, nil) }
 
 func (u *PortUse) replace(f packet.Family, addr packet.Addr, mem []uint32) {
@@ -63,34 +80,38 @@ func (u *PortUse) replace(f packet.Family, addr packet.Addr, mem []uint32) {
 		}
 	}
 	if mem != nil {
-		next = append(next, portUseAddr{addr, f, mem})
+		if u.last++; u.last == 0 {
+			u.last = 1
+		}
+		next = append(next, portUseAddr{addr, f, u.last, mem})
 	}
 	u.addrs.Store(&next)
 }
 
-// slot returns the counter of a port, or nil if the address or the protocol
-// is not counted.
-func (u *PortUse) slot(s *side) *uint32 {
+// slot returns the counter of a port and the number of its address's
+// registration, or nil and 0 if the address is not registered.
+func (u *PortUse) slot(s *side) (counter *uint32, registration uint16) {
 	if u == nil {
-		return nil
+		return nil, 0
 	}
 	p := u.addrs.Load()
 	if p == nil {
-		return nil
-	}
-	k := portSlot(s.proto)
-	if k < 0 {
-		return nil
+		return nil, 0
 	}
 	for i := range *p {
-		if a := &(*p)[i]; a.addr == s.addr && a.family == s.family {
-			return &a.count[k<<16|int(s.port)]
+		a := &(*p)[i]
+		if a.addr != s.addr || a.family != s.family {
+			continue
 		}
+		if k := portSlot(s.proto); k >= 0 {
+			return &a.count[k<<16|int(s.port)], a.number
+		}
+		return &a.count[otherSlot<<16|int(s.proto)], a.number
 	}
-	return nil
+	return nil, 0
 }
 
-// portSlot returns the table of a protocol in PortUse, or -1.
+// portSlot returns the block of a protocol that has ports, or -1.
 func portSlot(proto uint8) int {
 	switch proto {
 	case packet.ProtoTCP:
@@ -105,17 +126,41 @@ func portSlot(proto uint8) int {
 
 // add counts one use of a port.
 func (u *PortUse) add(s *side) {
-	if c := u.slot(s); c != nil {
+	if c, _ := u.slot(s); c != nil {
 		atomic.AddUint32(c, 1)
 	}
 }
 
-// sub takes one use back; a counter never goes below zero.
+// sub takes one use back.
 func (u *PortUse) sub(s *side) {
-	c := u.slot(s)
-	if c == nil {
+	if c, _ := u.slot(s); c != nil {
+		decrement(c)
+	}
+}
+
+// claim counts a mapping's use of its external port, unless the registration
+// in force already counts it: that is what counted, the record's word, says.
+// It returns the word to keep.
+func (u *PortUse) claim(s *side, counted uint16) uint16 {
+	c, registration := u.slot(s)
+	if c != nil && registration != counted {
+		atomic.AddUint32(c, 1)
+	}
+	return registration
+}
+
+// disclaim takes back what claim counted, if it counts still.
+func (u *PortUse) disclaim(s *side, counted uint16) {
+	if counted == 0 {
 		return
 	}
+	if c, registration := u.slot(s); registration == counted {
+		decrement(c)
+	}
+}
+
+// decrement takes one from a counter, which never goes below zero.
+func decrement(c *uint32) {
 	for {
 		v := atomic.LoadUint32(c)
 		if v == 0 || atomic.CompareAndSwapUint32(c, v, v-1) {
@@ -125,14 +170,14 @@ func (u *PortUse) sub(s *side) {
 }
 
 // Hold counts a lasting use of a port, for example of a DNAT rule whose
-// external address is also the gateway's own.
+// external address is also the gateway's own. It ends with Unregister.
 func (u *PortUse) Hold(proto uint8, f packet.Family, addr packet.Addr, port uint16) {
 	u.add(&side{addr, port, proto, f})
 }
 
 // Count returns the uses of a port; 0 if the address is not registered.
 func (u *PortUse) Count(proto uint8, f packet.Family, addr packet.Addr, port uint16) uint32 {
-	if c := u.slot(&side{addr, port, proto, f}); c != nil {
+	if c, _ := u.slot(&side{addr, port, proto, f}); c != nil {
 		return atomic.LoadUint32(c)
 	}
 	return 0

@@ -154,6 +154,16 @@ func (n *Translator) MatchDNATReply(tu *flowtable.Tuple) (addr packet.Addr, port
 	return n.dnat.from[r].addr, n.dnat.from[r].port, true
 }
 
+// MatchDNATTarget tells whether the destination of tu, a packet from the
+// external side, is the target of a rule. Steering uses it where sources are
+// not translated: there a server that opened a connection from such a port is
+// answered at its own address, and its packets, which MatchDNATReply finds,
+// belong to the owner of the remote port.
+func (n *Translator) MatchDNATTarget(tu *flowtable.Tuple) bool {
+	s := side{tu.Dst, tu.DstPort, tu.Proto, tu.Family}
+	return n.dnat.find(n.dnat.byTo, n.dnat.to, &s) >= 0
+}
+
 // Stats are the figures of one translator.
 type Stats struct {
 	Mappings    uint64 // mappings in use
