@@ -406,3 +406,35 @@ func TestFlowFollowsItsRoute(t *testing.T) {
 		t.Errorf("%d flows, want 1", n)
 	}
 }
+
+// A server behind a rule opens connections of its own, from the very port that
+// the rule leads to, and without a pool for its family.
+func TestServerBehindRuleOpensConnections(t *testing.T) {
+	for remote := uint16(100); remote < 100+4*64; remote += 64 {
+		p := newPath(t, func(o *Options) {
+			o.Queues, o.NAT = 2, nat.Config{DNAT: []nat.DNATRule{mustRule("udp:[2001:db8:113::99]:53=[fd00:1:2::3]:53")}}
+		})
+		out := spec{src: client6Addr, dst: server6Addr, sport: 53, dport: remote}
+		p.check(p.send(lan, build(t, lan, out)), wan)
+		back := spec{src: server6Addr, dst: client6Addr, sport: remote, dport: 53}
+		p.check(p.send(wan, build(t, wan, back)), lan)
+	}
+}
+
+// Nobody but the rule's own server may keep, or be given, the port of a rule:
+// the answers would be taken for the rule's.
+func TestPortOfARuleIsNotGivenAway(t *testing.T) {
+	p := newPath(t, func(o *Options) {
+		o.Queues, o.NAT.DNAT = 2, []nat.DNATRule{mustRule("tcp:198.51.100.32:7000=10.1.2.3:8080")}
+	})
+	syn := spec{src: client2Addr, dst: serverAddr, sport: 7000, dport: 53, tcp: &layers.TCP{SYN: true, Seq: 1}}
+	out := p.check(p.send(lan, build(t, lan, syn)), wan)
+	port := uint16(out.TransportLayer().(*layers.TCP).SrcPort)
+	if port == 7000 {
+		t.Error("the port of the rule was kept by another host")
+	}
+	synack := spec{src: serverAddr, dst: poolAddr, sport: 53, dport: port, tcp: &layers.TCP{SYN: true, ACK: true, Seq: 1, Ack: 2}}
+	if got := endpoints(t, p.check(p.send(wan, build(t, wan, synack)), lan)); got != "203.0.113.47:53 10.1.2.4:7000" {
+		t.Errorf("answer arrived as %s", got)
+	}
+}

@@ -81,7 +81,9 @@ func (w *Worker) owner(t *flowtable.Tuple, in uint8) int {
 // owningPort returns the L4 port that decides who owns a TCP or UDP flow.
 func (w *Worker) owningPort(t *flowtable.Tuple, in uint8) uint16 {
 	if w.cfg.realm[in] == nat.RealmExternal {
-		if _, _, served := w.flows.nat.MatchDNAT(t); served {
+		// An untranslated answer to a server behind a rule counts as the
+		// server's own packets do below.
+		if _, _, served := w.flows.nat.MatchDNAT(t); served || w.flows.nat.MatchDNATTarget(t) {
 			return t.SrcPort
 		}
 		return t.DstPort
