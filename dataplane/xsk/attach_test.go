@@ -116,7 +116,7 @@ func TestSetLocalReplacesTheSet(t *testing.T) {
 	if m.SetLocal(map[netip.Addr]Local{box: {Flags: LocalBox | LocalNAT, Index: 2}}) == nil {
 		t.Error("an index beyond the shared addresses was accepted")
 	}
-	if got, want := len(m.PortUseMemory()), 2*3*65536; got != want {
+	if got, want := len(m.PortUseMemory()), 2*4*65536; got != want {
 		t.Errorf("%d use counts, want %d", got, want)
 	}
 }

@@ -22,7 +22,7 @@ const (
 	// kernel.
 	LocalBox LocalFlags = 1 << iota
 	// LocalNAT: translated flows use the address. Together with LocalBox,
-	// single L4 ports decide (Maps.PortUseMemory).
+	// single L4 ports and protocols decide (Maps.PortUseMemory).
 	LocalNAT
 )
 
@@ -42,6 +42,7 @@ const (
 	PortUseTCP    PortUseBlock = iota // by TCP port
 	PortUseUDP                        // by UDP port
 	PortUseICMP                       // by ICMP and ICMPv6 query id
+	PortUseOther                      // all other protocols, by protocol number
 	portUseBlocks                     // blocks per address
 )
 
@@ -49,7 +50,7 @@ const (
 const portUseBlockLen = 1 << 16
 
 // PortUseOffset returns where in Maps.PortUseMemory the count of an L4 port (or ICMP
-// id, both in host order) of an address is.
+// id, both in host order, or protocol number) of an address is.
 func PortUseOffset(address uint16, block PortUseBlock, port uint16) int {
 	return (int(address)*int(portUseBlocks)+int(block))*portUseBlockLen + int(port)
 }
@@ -66,7 +67,7 @@ type MapsOptions struct {
 	// each family; 0 = 4096. While a set replaces another, both must fit.
 	LocalAddresses int
 	// SharedAddresses is the number of addresses that are the box's own and
-	// translated at once; each takes 768 KiB. 0 = 4.
+	// translated at once; each takes 1 MiB. 0 = 4.
 	SharedAddresses int
 }
 
@@ -194,7 +195,7 @@ func replace[K comparable](bpf *ebpf.Map, want map[K]Local) error {
 
 // PortUseMemory returns the use counts of the shared addresses' L4 ports, laid out as
 // PortUseOffset says. A packet to a shared address whose count is not 0 goes to
-// user space, others to the kernel. The memory is that of the BPF map: change
+// user space, others to the kernel, and so do all fragments. The memory is that of the BPF map: change
 // counts with atomic adds, before the first packet of a flow is sent. Not valid
 // after Close.
 func (m *Maps) PortUseMemory() []uint32 { return counts(m.portUseMem) }

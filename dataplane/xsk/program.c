@@ -8,8 +8,19 @@
 // Every frame ends in exactly one decision, and every decision has a counter
 // (enum decision, mirrored by Decision in counters.go: keep the order). The
 // rule behind the table: whatever the box itself must see goes to the kernel,
-// everything else goes to user space or is dropped. Nothing that the kernel
-// could forward without translation is ever passed to it.
+// everything else goes to user space or is dropped. So nothing is passed that
+// the kernel, as it receives it by this port, could forward without
+// translation, with these exceptions:
+//
+//   - frames to another station: a device of the kernel on top of the port
+//     (macvlan) may have that MAC address; if none has, the kernel drops them;
+//   - frames of a VLAN: they go to the kernel's device for that VLAN; if there
+//     is none, the kernel drops them. VLAN 0 is no VLAN (IEEE 802.1Q 9.6):
+//     such frames are untagged to the kernel, and so they are here;
+//   - multicast packets: the kernel forwards them if a multicast routing
+//     daemon tells it to. Unicast packets in group frames it does not forward;
+//   - packets to the box with a source route: the kernel follows it if
+//     accept_source_route is set, which by default it is not.
 
 #include <stdbool.h>
 
@@ -37,6 +48,7 @@ enum decision {
 	REDIRECT_NAT,
 	REDIRECT_NAT_PORT,
 	DROP_NO_SOCKET,
+	DROP_TAGS,
 	DECISIONS,
 };
 
@@ -44,9 +56,12 @@ enum decision {
 enum { LOCAL = 1, NAT = 2 };
 
 /* Blocks of port_use per address, as PortUse* in maps.go. */
-enum { USE_TCP, USE_UDP, USE_ICMP, USE_BLOCKS };
+enum { USE_TCP, USE_UDP, USE_ICMP, USE_OTHER, USE_BLOCKS };
 
 #define IP_OFFSET 0x1fff
+#define IP_MF 0x2000
+
+#define VLAN_VID 0x0fff
 
 /* RFC 792, RFC 950. <linux/icmp.h> drags in the C library's socket headers. */
 enum {
@@ -68,6 +83,12 @@ struct icmphdr {
 	__sum16 checksum;
 	__be16 id; /* of queries and their answers */
 	__be16 sequence;
+};
+
+/* IEEE 802.1Q: what follows the type of a tagged frame. */
+struct tag {
+	__be16 control; /* priority, drop eligible, VLAN */
+	__be16 type;    /* of what comes next */
 };
 
 struct local {
@@ -145,29 +166,44 @@ static __always_inline int redirect(struct xdp_md *ctx, __u32 decision)
 	return action;
 }
 
-static __always_inline bool in_use(const struct local *l, __u32 block, __be16 port)
+static __always_inline bool used(const struct local *l, __u32 block, __u16 number)
 {
 	__u32 key = l->index * USE_BLOCKS + block;
 	struct use_block *b = bpf_map_lookup_elem(&port_use, &key);
 
-	return b && *(volatile __u32 *)&b->count[bpf_ntohs(port)];
+	return b && *(volatile __u32 *)&b->count[number];
 }
 
-/* The source port or query id of a packet that we sent and that is quoted in
- * an ICMP error: l4 is its transport header. */
+static __always_inline bool in_use(const struct local *l, __u32 block, __be16 port)
+{
+	return used(l, block, bpf_ntohs(port));
+}
+
+/* Protocols without ports. IPv6 extension headers are none of them: user space
+ * counts what comes after. */
+static __always_inline bool protocol_in_use(const struct local *l, __u8 proto)
+{
+	return used(l, USE_OTHER, proto);
+}
+
+/* The source port, query id or protocol of a packet that we sent and that is
+ * quoted in an ICMP error: l4 is its transport header. */
 static __always_inline bool quoted_in_use(const struct local *l, __u8 proto,
 					  void *l4, void *end)
 {
 	__be16 *word = l4;
 
-	if ((void *)(word + 1) > end)
-		return false;
-	if (proto == IPPROTO_TCP)
-		return in_use(l, USE_TCP, word[0]);
-	if (proto == IPPROTO_UDP)
-		return in_use(l, USE_UDP, word[0]);
-	if (proto != IPPROTO_ICMP && proto != IPPROTO_ICMPV6)
-		return false;
+	switch (proto) {
+	case IPPROTO_TCP:
+		return (void *)(word + 1) <= end && in_use(l, USE_TCP, word[0]);
+	case IPPROTO_UDP:
+		return (void *)(word + 1) <= end && in_use(l, USE_UDP, word[0]);
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		break;
+	default:
+		return protocol_in_use(l, proto);
+	}
 	if ((void *)(word + 3) > end)
 		return false;
 	switch (*(__u8 *)l4) {
@@ -275,7 +311,8 @@ static __always_inline int decide4(struct xdp_md *ctx, struct iphdr *ip, void *e
 	if (!(l->flags & LOCAL))
 		return redirect(ctx, REDIRECT_NAT);
 
-	if (ip->frag_off & bpf_htons(IP_OFFSET))
+	/* Later fragments have no ports, so the first one goes their way. */
+	if (ip->frag_off & bpf_htons(IP_MF | IP_OFFSET))
 		return pass(PASS_LOCAL_FRAGMENT);
 	l4 = (void *)ip + ip->ihl * 4;
 	if (ip->protocol == IPPROTO_TCP)
@@ -284,6 +321,8 @@ static __always_inline int decide4(struct xdp_md *ctx, struct iphdr *ip, void *e
 		ours = transport_in_use(l, USE_UDP, l4, end);
 	else if (ip->protocol == IPPROTO_ICMP)
 		ours = icmp4_in_use(l, ip->daddr, l4, end);
+	else
+		ours = protocol_in_use(l, ip->protocol);
 	return ours ? redirect(ctx, REDIRECT_NAT_PORT) : pass(PASS_LOCAL_PORT);
 }
 
@@ -324,7 +363,34 @@ static __always_inline int decide6(struct xdp_md *ctx, struct ipv6hdr *ip, void 
 		ours = icmp6_in_use(l, &ip->daddr, (void *)(ip + 1), end);
 	else if (ip->nexthdr == IPPROTO_FRAGMENT)
 		return pass(PASS_LOCAL_FRAGMENT);
+	else
+		ours = protocol_in_use(l, ip->nexthdr);
 	return ours ? redirect(ctx, REDIRECT_NAT_PORT) : pass(PASS_LOCAL_PORT);
+}
+
+static __always_inline bool is_tag(__be16 type)
+{
+	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
+}
+
+/* A frame whose type is that of a VLAN tag. Tags of VLAN 0 carry a priority
+ * only, and the kernel takes off any number of them. User space takes off one
+ * of 802.1Q, as stations send them; what hides behind more is dropped. */
+static __always_inline int decide_tagged(struct xdp_md *ctx, __be16 type, struct tag *tag, void *end)
+{
+	if ((void *)(tag + 1) > end)
+		return pass(PASS_MALFORMED);
+	if (tag->control & bpf_htons(VLAN_VID))
+		return pass(PASS_VLAN);
+	if (type != bpf_htons(ETH_P_8021Q) || is_tag(tag->type)) {
+		count(DROP_TAGS);
+		return XDP_DROP;
+	}
+	if (tag->type == bpf_htons(ETH_P_IP))
+		return decide4(ctx, (void *)(tag + 1), end);
+	if (tag->type == bpf_htons(ETH_P_IPV6))
+		return decide6(ctx, (void *)(tag + 1), end);
+	return pass(PASS_NOT_IP);
 }
 
 SEC("xdp")
@@ -348,15 +414,12 @@ int xdpct_port(struct xdp_md *ctx)
 	if (dst.all != *(volatile __u64 *)&port_mac)
 		return pass(PASS_FOREIGN_MAC);
 
-	switch (eth->h_proto) {
-	case bpf_htons(ETH_P_IP):
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
 		return decide4(ctx, (void *)(eth + 1), end);
-	case bpf_htons(ETH_P_IPV6):
+	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
 		return decide6(ctx, (void *)(eth + 1), end);
-	case bpf_htons(ETH_P_8021Q):
-	case bpf_htons(ETH_P_8021AD):
-		return pass(PASS_VLAN);
-	}
+	if (is_tag(eth->h_proto))
+		return decide_tagged(ctx, eth->h_proto, (void *)(eth + 1), end);
 	return pass(PASS_NOT_IP);
 }
 

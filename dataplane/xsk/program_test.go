@@ -63,6 +63,11 @@ func ip6(src, dst netip.Addr, next byte, payload ...[]byte) []byte {
 	return append(h, body...)
 }
 
+// tag is what follows the type of a tagged frame.
+func tag(control, kind uint16) []byte {
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, control), kind)
+}
+
 // ports is the start of a TCP or UDP header, as much as an ICMP error quotes.
 func ports(src, dst uint16) []byte {
 	b := binary.BigEndian.AppendUint16(nil, src)
@@ -95,6 +100,7 @@ func frameCases() []decisionCase {
 	toRemote := ip4(remote, netip.MustParseAddr("192.0.2.7"), udp, 0, nil, ports(1, 2))
 	badVersion, badIHL, badVersion6 := bytes.Clone(toRemote), bytes.Clone(toRemote), ip6(remote6, box6, udp)
 	badVersion[0], badIHL[0], badVersion6[0] = 0x65, 0x44, 0x40
+	const priority = 0xf000 // priority 7, drop eligible, VLAN 0
 	return []decisionCase{
 		{"forwarded", v4(toRemote), RedirectForward},
 		{"forwarded, IP header only", v4(toRemote[:20]), RedirectForward},
@@ -107,6 +113,19 @@ func frameCases() []decisionCase {
 		{"IP in a multicast frame", ether(net.HardwareAddr{1, 0, 0x5e, 0, 0, 1}, unix.ETH_P_IP, toRemote), PassGroupMAC},
 		{"802.1Q", ether(ourMAC, unix.ETH_P_8021Q, []byte{0, 5, 8, 0}, toRemote), PassVLAN},
 		{"802.1ad", ether(ourMAC, unix.ETH_P_8021AD, []byte{0, 5, 8, 0}, toRemote), PassVLAN},
+		{"highest VLAN bit", ether(ourMAC, unix.ETH_P_8021Q, tag(0x0800, unix.ETH_P_IP), toRemote), PassVLAN},
+		{"priority, forwarded", ether(ourMAC, unix.ETH_P_8021Q, tag(priority, unix.ETH_P_IP), toRemote), RedirectForward},
+		{"priority 0, forwarded", ether(ourMAC, unix.ETH_P_8021Q, tag(0, unix.ETH_P_IP), toRemote), RedirectForward},
+		{"priority, to the box", ether(ourMAC, unix.ETH_P_8021Q, tag(priority, unix.ETH_P_IP), ip4(remote, box, udp, 0, nil)), PassLocal},
+		{"priority, to NAT", ether(ourMAC, unix.ETH_P_8021Q, tag(priority, unix.ETH_P_IP), ip4(remote, pool, udp, 0, nil)), RedirectNAT},
+		{"priority, IPv6 to NAT", ether(ourMAC, unix.ETH_P_8021Q, tag(priority, unix.ETH_P_IPV6), ip6(remote6, pool6, udp)), RedirectNAT},
+		{"priority, TCP port in use", ether(ourMAC, unix.ETH_P_8021Q, tag(priority, unix.ETH_P_IP), ip4(remote, shared, tcp, 0, nil, ports(443, used))), RedirectNATPort},
+		{"priority, ARP", ether(ourMAC, unix.ETH_P_8021Q, tag(priority, unix.ETH_P_ARP), make([]byte, 28)), PassNotIP},
+		{"priority, IP header cut short", ether(ourMAC, unix.ETH_P_8021Q, tag(priority, unix.ETH_P_IP), toRemote[:19]), PassMalformed},
+		{"tag cut short", ether(ourMAC, unix.ETH_P_8021Q, []byte{0, 0, 8}), PassMalformed},
+		{"priority of 802.1ad", ether(ourMAC, unix.ETH_P_8021AD, tag(priority, unix.ETH_P_IP), toRemote), DropTags},
+		{"priority twice", ether(ourMAC, unix.ETH_P_8021Q, tag(0, unix.ETH_P_8021Q), tag(0, unix.ETH_P_IP), toRemote), DropTags},
+		{"priority, then a VLAN", ether(ourMAC, unix.ETH_P_8021Q, tag(0, unix.ETH_P_8021AD), tag(5, unix.ETH_P_IP), toRemote), DropTags},
 		{"to another station", ether(otherMAC, unix.ETH_P_IP, toRemote), PassForeignMAC},
 		{"another station, last byte", ether(net.HardwareAddr{2, 0, 0, 0, 1, 1}, unix.ETH_P_IP, toRemote), PassForeignMAC},
 		{"IPv6 forwarded", v6(ip6(remote6, netip.MustParseAddr("2001:db8:2::1"), udp)), RedirectForward},
@@ -156,9 +175,16 @@ func sharedCases() []decisionCase {
 		{"UDP port that only TCP uses", to(udp, ports(53, used)), PassLocalPort},
 		{"lowest and highest port", to(tcp, ports(1, 65535)), RedirectNATPort},
 		{"port 0", to(tcp, ports(1, 0)), PassLocalPort},
-		{"first fragment", v4(ip4(remote, shared, tcp, moreFragments, nil, ports(443, used))), RedirectNATPort},
+		{"first fragment", v4(ip4(remote, shared, tcp, moreFragments, nil, ports(443, used))), PassLocalFragment},
+		{"last fragment", v4(ip4(remote, shared, tcp, 1, nil, ports(443, used))), PassLocalFragment},
+		{"not to be fragmented", v4(ip4(remote, shared, tcp, 0x4000, nil, ports(443, used))), RedirectNATPort},
 		{"later fragment", v4(ip4(remote, shared, tcp, offset, nil, ports(443, used))), PassLocalFragment},
 		{"other protocol", to(unix.IPPROTO_GRE, ports(443, used)), PassLocalPort},
+		{"ESP in use", to(unix.IPPROTO_ESP, ports(443, idle)), RedirectNATPort},
+		{"protocol 253 in use, no payload", to(253), RedirectNATPort},
+		{"fragment of ESP", v4(ip4(remote, shared, unix.IPPROTO_ESP, moreFragments, nil, ports(1, 1))), PassLocalFragment},
+		{"unreachable for ESP in use", to(icmp4p, icmp(3, 0, quoted(shared, unix.IPPROTO_ESP, 0, ports(1, 1)))), RedirectNATPort},
+		{"unreachable for GRE not in use", to(icmp4p, icmp(3, 0, quoted(shared, unix.IPPROTO_GRE, 0, ports(used, used)))), PassLocalPort},
 		{"echo request", to(icmp4p, icmp(8, used+2)), PassLocalPort},
 		{"echo reply, id in use", to(icmp4p, icmp(0, used+2)), RedirectNATPort},
 		{"echo reply, id not in use", to(icmp4p, icmp(0, idle)), PassLocalPort},
@@ -192,6 +218,9 @@ func shared6Cases() []decisionCase {
 		{"IPv6 UDP port not in use", to(udp, ports(53, used+3)), PassLocalPort},
 		{"IPv6 fragment", to(unix.IPPROTO_FRAGMENT, make([]byte, 8), ports(443, used+3)), PassLocalFragment},
 		{"IPv6 extension header", to(unix.IPPROTO_DSTOPTS, make([]byte, 8), ports(443, used+3)), PassLocalPort},
+		{"IPv6 SCTP in use", to(unix.IPPROTO_SCTP, ports(1, 1)), RedirectNATPort},
+		{"IPv6 ESP that only another index uses", to(unix.IPPROTO_ESP, ports(1, 1)), PassLocalPort},
+		{"unreachable for IPv6 SCTP in use", to(icmp6p, icmp(1, 0, quoted(shared6, unix.IPPROTO_SCTP, ports(1, 1)))), RedirectNATPort},
 		{"IPv6 echo request", to(icmp6p, icmp(128, used+4)), PassLocalPort},
 		{"IPv6 echo reply, id in use", to(icmp6p, icmp(129, used+4)), RedirectNATPort},
 		{"neighbour solicitation", to(icmp6p, icmp(135, used+4, make([]byte, 16))), PassLocalPort},
@@ -211,6 +240,9 @@ func setUse(m *Maps) {
 	use[PortUseOffset(1, PortUseTCP, 65535)] = 3
 	use[PortUseOffset(1, PortUseUDP, used+1)] = 1
 	use[PortUseOffset(1, PortUseICMP, used+2)] = 1
+	use[PortUseOffset(1, PortUseOther, unix.IPPROTO_ESP)] = 1
+	use[PortUseOffset(1, PortUseOther, 253)] = 2
+	use[PortUseOffset(0, PortUseOther, unix.IPPROTO_SCTP)] = 1
 	use[PortUseOffset(0, PortUseTCP, used+3)] = 1
 	use[PortUseOffset(0, PortUseICMP, used+4)] = 1
 }
@@ -276,7 +308,7 @@ func checkDecision(t *testing.T, p *Program, d *Device, c decisionCase, want Dec
 		t.Errorf("%s: counted %v, want %s once", c.name, moved, want)
 	}
 	wantAction := uint32(xdpPass)
-	if want == DropNoSocket {
+	if want >= DropNoSocket {
 		wantAction = xdpDrop
 	} else if want >= RedirectForward {
 		wantAction = xdpRedirect
