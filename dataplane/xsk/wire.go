@@ -57,9 +57,13 @@ func (w *Wire) Deliver(frames ...[]byte) int {
 // bytes stay valid until Complete.
 func (w *Wire) Collect(descs []Desc) int { return w.tx.consume(descs) }
 
-// Complete gives the frames of collected packets back.
-func (w *Wire) Complete(descs []Desc) {
+// Complete gives the frames of collected packets back and returns how many the
+// completion ring took: descs[:n].
+func (w *Wire) Complete(descs []Desc) int {
 	for i := range descs {
-		w.completion.produce([]uint64{descs[i].Addr})
+		if w.completion.produce([]uint64{descs[i].Addr}) == 0 {
+			return i
+		}
 	}
+	return len(descs)
 }
