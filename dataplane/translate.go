@@ -26,14 +26,14 @@ func (w *Worker) translateOne(p *pkt) {
 	if w.flows.table.Flow(idx).Status()&translated == 0 {
 		return
 	}
-	var opposite flowtable.Tuple
-	w.flows.table.Tuple(idx, p.ref.Dir().Opposite(), &opposite)
+	var to flowtable.Tuple
 	if p.related {
 		quoted := p.tuple.Invert()
-		nat.RewriteICMPError(p.frame, &p.hdr, &p.inner, &quoted, &opposite)
+		w.flows.table.Tuple(idx, p.ref.Dir().Opposite(), &to)
+		nat.RewriteICMPError(p.frame, &p.hdr, &p.inner, &quoted, &to)
 		return
 	}
-	to := opposite.Invert()
+	w.flows.table.Target(idx, p.ref.Dir(), &to)
 	nat.Rewrite(p.frame, &p.hdr, &p.tuple, &to)
 }
 
@@ -43,8 +43,7 @@ func (w *Worker) untranslate(p *pkt) {
 	if w.flows.table.Flow(idx).Status()&translated == 0 {
 		return
 	}
-	var opposite flowtable.Tuple
-	w.flows.table.Tuple(idx, p.ref.Dir().Opposite(), &opposite)
-	now := opposite.Invert()
+	var now flowtable.Tuple
+	w.flows.table.Target(idx, p.ref.Dir(), &now)
 	nat.Rewrite(p.frame, &p.hdr, &now, &p.tuple)
 }

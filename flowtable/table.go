@@ -189,6 +189,30 @@ func (t *Table) Tuple(idx uint32, d Dir, out *Tuple) {
 	out.Dst = packet.Addr{Lo: f.addr[d&1] & 0xffffffff}
 }
 
+// Target sets out to the tuple that a packet of direction d must have once it
+// is translated: the opposite direction's, turned round. It is Tuple and Invert
+// in one, for the path; of an ICMP query only the identifier is of use, since
+// translation leaves its type alone.
+//
+// Hot: once per packet of a translated flow. 0 allocs, the record's line.
+func (t *Table) Target(idx uint32, d Dir, out *Tuple) {
+	f := &t.flows[idx]
+	o := d.Opposite() & 1
+	p := uint32(f.ports >> (o * 32))
+	out.SrcPort, out.DstPort = uint16(p>>16), uint16(p)
+	out.Proto, out.Family = f.Proto(), f.Family()
+	if out.Proto == packet.ProtoICMP || out.Proto == packet.ProtoICMPv6 {
+		out.SrcPort, out.DstPort = out.DstPort, out.SrcPort
+	}
+	if out.Family == packet.IPv6 {
+		a := &t.addrs6[idx]
+		out.Src, out.Dst = a[o*2+1], a[o*2]
+		return
+	}
+	out.Src = packet.Addr{Lo: f.addr[o] & 0xffffffff}
+	out.Dst = packet.Addr{Lo: f.addr[o] >> 32}
+}
+
 // Insert adds a flow under both its tuples. reply is what an answer looks like
 // on the wire: the inverted original, after NAT. The flow starts with no
 // status, no state, no time-out and no timer: set them, last by Refresh.

@@ -320,3 +320,31 @@ func TestFixedTimeout(t *testing.T) {
 		t.Errorf("deadline = %d, want 16", d)
 	}
 }
+
+// Target is Tuple and Invert of the opposite direction, but for the type of an
+// ICMP query.
+func TestTargetIsTheOppositeTurnedRound(t *testing.T) {
+	tb := newTable(t, 16)
+	nat := func(tu Tuple) Tuple { r := tu.Invert(); r.Dst.Lo ^= 0xff; return r }
+	icmp := tuple4(3)
+	icmp.Proto, icmp.SrcPort, icmp.DstPort = packet.ProtoICMP, 77, 8<<8
+	for _, orig := range []Tuple{tuple4(1), tuple6(2), icmp} {
+		reply := nat(orig)
+		idx, res := tb.Insert(&orig, &reply, 1)
+		if res != InsertOK {
+			t.Fatal(res)
+		}
+		for d := DirOriginal; d <= DirReply; d++ {
+			var got, opposite Tuple
+			tb.Target(idx, d, &got)
+			tb.Tuple(idx, d.Opposite(), &opposite)
+			want := opposite.Invert()
+			if got.Proto == packet.ProtoICMP {
+				got.DstPort, want.DstPort = 0, 0
+			}
+			if got != want {
+				t.Errorf("direction %v of %s: got %s, want %s", d, orig.String(), got.String(), want.String())
+			}
+		}
+	}
+}
