@@ -17,7 +17,7 @@ import (
 )
 
 // maxSharedAddrs is how many addresses may be both the box's own and NAT
-// addresses at a time; each takes 768 KiB of counters.
+// addresses at a time; each takes 1 MiB of counters.
 const maxSharedAddrs = 32
 
 // localAddrs keeps the XDP programs informed of which addresses are the box's
@@ -190,13 +190,14 @@ func (l *localAddrs) endStale(want map[netip.Addr]xsk.Local) {
 	}
 }
 
-// endFlows ends the flows whose source is translated to an address, and then
+// endFlows ends the flows that an address is the translated side of, and then
 // calls done.
 func (l *localAddrs) endFlows(a netip.Addr, why string, done func(netip.Addr)) {
 	addr := packet.AddrOf(a)
 	l.gw.tasks.Go(func() {
 		n, err := l.gw.Delete(l.gw.ctx, func(s *flowtable.Snapshot) bool {
-			return s.Status&flowtable.StatusSNAT != 0 && s.Reply.Dst == addr
+			return s.Status&flowtable.StatusSNAT != 0 && s.Reply.Dst == addr ||
+				s.Status&flowtable.StatusDNAT != 0 && s.Orig.Dst == addr
 		})
 		if err != nil && !errors.Is(err, ErrStopped) && !errors.Is(err, context.Canceled) {
 			l.log.Error("cannot end the flows of an address", "address", a, "error", err)
