@@ -190,14 +190,14 @@ func (l *localAddrs) endStale(want map[netip.Addr]xsk.Local) {
 	}
 }
 
-// endFlows ends the flows that an address is the translated side of, and then
-// calls done.
+// endFlows ends the flows that an address is the translated side of, as far as
+// they were made before now or in this tick, and then calls done.
 func (l *localAddrs) endFlows(a netip.Addr, why string, done func(netip.Addr)) {
-	addr := packet.AddrOf(a)
+	addr, next := packet.AddrOf(a), l.gw.Now()+1
 	l.gw.tasks.Go(func() {
 		n, err := l.gw.Delete(l.gw.ctx, func(s *flowtable.Snapshot) bool {
-			return s.Status&flowtable.StatusSNAT != 0 && s.Reply.Dst == addr ||
-				s.Status&flowtable.StatusDNAT != 0 && s.Orig.Dst == addr
+			return s.Created.Before(next) && (s.Status&flowtable.StatusSNAT != 0 && s.Reply.Dst == addr ||
+				s.Status&flowtable.StatusDNAT != 0 && s.Orig.Dst == addr)
 		})
 		if err != nil && !errors.Is(err, ErrStopped) && !errors.Is(err, context.Canceled) {
 			l.log.Error("cannot end the flows of an address", "address", a, "error", err)
