@@ -16,6 +16,9 @@ const frameHeadroom = 256
 // ethernetHeader is the length of an Ethernet header in bytes.
 const ethernetHeader = 14
 
+// copyDrivers are known to have no zero-copy. Immutable.
+var copyDrivers = []string{"veth", "tun", "bridge", "bonding", "macvlan", "dummy"}
+
 // zeroCopyDrivers are known to do zero-copy. Immutable. What a driver really
 // does is seen only when a socket is bound, so that a driver that is not here
 // is worth a warning and no more.
@@ -63,7 +66,11 @@ func (f *findings) checkDriver(cfg *runConfig, p *portFacts) {
 		}
 		f.warn(p.name, o.Flag+" is on: "+o.Why, "ethtool -K "+p.name+" "+o.Flag+" off")
 	}
-	if cfg.ZeroCopy == xsk.ZeroCopyOn && !slices.Contains(zeroCopyDrivers, p.device.Driver) {
+	switch {
+	case cfg.ZeroCopy != xsk.ZeroCopyOn || slices.Contains(zeroCopyDrivers, p.device.Driver):
+	case slices.Contains(copyDrivers, p.device.Driver):
+		f.fail(p.name, "driver "+p.device.Driver+" cannot do zero-copy", "--zerocopy auto falls back to copies")
+	default:
 		f.warn(p.name, "driver "+p.device.Driver+" is not known to do zero-copy", "--zerocopy auto falls back to copies")
 	}
 }

@@ -86,8 +86,12 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		}, levelWarn, "ethtool -K out0 gro off"},
 		{"zero-copy", func(c *runConfig, m *machine) {
 			c.ZeroCopy = xsk.ZeroCopyOn
-			m.ports[1].device.Driver = "veth"
+			m.ports[1].device.Driver = "some_nic"
 		}, levelWarn, "not known to do zero-copy"},
+		{"no zero-copy", func(c *runConfig, m *machine) {
+			c.ZeroCopy = xsk.ZeroCopyOn
+			m.ports[1].device.Driver = "veth"
+		}, levelFail, "cannot do zero-copy"},
 		{"mtu", func(_ *runConfig, m *machine) { m.ports[0].device.MTU = 1779 }, levelFail, "--frame-size 4096"},
 		{"jumbo", func(_ *runConfig, m *machine) { m.ports[0].device.MTU = 9000 }, levelFail, "ip link set in0 mtu 1500"},
 		{"program", func(_ *runConfig, m *machine) { m.ports[1].program = 77 }, levelFail, "id 77"},
