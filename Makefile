@@ -79,10 +79,20 @@ fuzz: ## fuzz every target for FUZZTIME (30s)
 fuzz-short: ## fuzz the parser and the FTP text for 5 s each
 	@scripts/fuzz 5s ./packet ./helpers
 
+# The profile that `go build` optimises bin/xdpct with. The same one for benchmarks,
+# so that they measure the code that runs.
+PROFILE := cmd/xdpct/default.pgo
+
 .PHONY: bench
 bench: ## benchmarks (BENCH=regexp BENCHTIME=1s COUNT=1)
-	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) \
+	go test -pgo $(CURDIR)/$(PROFILE) -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) \
 		$$(go list ./... | grep -v /test/)
+
+.PHONY: profile
+profile: ## measure the packet path anew for profile-guided optimisation
+	go test -pgo off -trimpath -c -o /dev/shm/bench.test ./bench
+	/dev/shm/bench.test -test.run '^$$' -test.bench 'Pipeline|NewFlows' -test.benchtime 1s -test.cpuprofile $(PROFILE)
+	rm /dev/shm/bench.test
 
 .PHONY: demo
 demo: setup build ## ping, HTTP and active FTP through xdpct, in namespaces (root)
