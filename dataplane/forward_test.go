@@ -438,3 +438,25 @@ func TestPortOfARuleIsNotGivenAway(t *testing.T) {
 		t.Errorf("answer arrived as %s", got)
 	}
 }
+
+// A silent link does not keep dead flows: however many end at once, the worker
+// goes on until all are gone.
+func TestMassExpiryIsWorkedOff(t *testing.T) {
+	p := newPath(t, func(o *Options) { o.MaxFlows = 20000 })
+	for i := range uint16(10000) {
+		p.deliver(lan, 0, build(t, lan, udp(1024+i, 53)))
+		p.Burst(0)
+		p.drain()
+	}
+	p.Advance(31 * time.Second)
+	rounds := 0
+	for p.Burst(0); p.workers[0].backlog; p.Burst(0) {
+		rounds++
+	}
+	if n := p.counterValue("flows"); n != 0 {
+		t.Errorf("%d flows are left when the worker would sleep", n)
+	}
+	if rounds < 10000/expireAlways/2 {
+		t.Errorf("all removed in %d rounds: a burst is not bounded", rounds)
+	}
+}

@@ -13,20 +13,21 @@ import (
 // counters and its share of the NAT ports: nothing in its path is shared with
 // another worker except the rings at its edges.
 type Worker struct {
-	id     int
-	cpu    int
-	cfg    *pathConfig
-	ports  []workerPort
-	frames *framePool
-	burst  burst
-	clock  clock
-	flows  flowState
-	helper helpers.Context // filled in for each packet that a helper sees
-	routes routeState
-	edge   edge
-	count  *counters
-	idle   sleeper
-	swept  flowtable.Tick // of the last everyTick
+	id      int
+	cpu     int
+	cfg     *pathConfig
+	ports   []workerPort
+	frames  *framePool
+	burst   burst
+	clock   clock
+	flows   flowState
+	helper  helpers.Context // filled in for each packet that a helper sees
+	routes  routeState
+	edge    edge
+	count   *counters
+	idle    sleeper
+	backlog bool           // flows have expired that are not removed yet
+	swept   flowtable.Tick // of the last everyTick
 
 	sweptExpect flowtable.Tick // when worker 0 last looked for old expectations
 	stopped     atomic.Bool
@@ -82,8 +83,8 @@ func (w *Worker) runBurst(q *rxQueue) int {
 		w.forward(b)   // forward.go    TTL, MTU, next hop      | held
 		w.transmit(b)  // tx.go         TX rings; frames freed
 	}
-	w.expire(expireBudget) // expire.go     a bounded share of the wheel
-	w.readMail()           // mailbox.go    commands
+	w.expire(b.n) // expire.go     a bounded share of the wheel
+	w.readMail()  // mailbox.go    commands
 	return b.n
 }
 
@@ -91,7 +92,7 @@ func (w *Worker) runBurst(q *rxQueue) int {
 // all of them are empty.
 func (w *Worker) run() {
 	for !w.stopped.Load() {
-		if w.round() == 0 {
+		if w.round() == 0 && !w.backlog {
 			w.sleep()
 		}
 	}

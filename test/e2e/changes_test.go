@@ -81,3 +81,24 @@ func TestMACChange(t *testing.T) {
 		t.Errorf("left untranslated: %q", got)
 	}
 }
+
+// TestLinkFlap takes the outer link down under traffic and up again: the flow
+// goes on as before.
+func TestLinkFlap(t *testing.T) {
+	eachQueues(t, func(t *testing.T, l *lab.Lab) {
+		l.Server.StartServer(t, "tcp", 7, "socat", "TCP-LISTEN:7,fork,reuseaddr", "PIPE")
+		g := l.StartGateway(t, snat()...)
+		session := l.Client.Start(t, "bash", "-c",
+			"exec 3<>/dev/tcp/203.0.113.47/7; echo before >&3; read -u3 x; echo $x; sleep 2; echo after >&3; read -t9 -u3 x; echo $x")
+		session.WaitOutput(t, "before", 5*time.Second)
+		l.Gateway.Run(t, "ip", "link", "set", "wan", "down")
+		if r := l.Client.Try("ping", "-q", "-c2", "-i0.2", "-W1", lab.ServerAddr); r.Status == 0 {
+			t.Error("a ping is answered over a link that is down")
+		}
+		l.Gateway.Run(t, "ip", "link", "set", "wan", "up")
+		session.WaitOutput(t, "after", 9*time.Second)
+		if n := strings.Count(g.Command(t, "flows", "-p", "tcp"), "dport=7 "); n != 1 {
+			t.Errorf("%d flows of the session, want 1", n)
+		}
+	})
+}
