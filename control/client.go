@@ -100,7 +100,7 @@ func (c *Client) Events(ctx context.Context, path string, q url.Values, out, not
 			res.Count++
 		}
 		if !isText {
-			w.Write(line)
+			_, _ = w.Write(line) // Flush tells the error
 		}
 		if in.Buffered() == 0 || lost > 0 {
 			if err := w.Flush(); err != nil {

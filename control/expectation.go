@@ -14,8 +14,9 @@ func (p *printer) expectation(b []byte, e *flowtable.Expectation) []byte {
 		return p.expectationJSON(b, e)
 	case EncodingProc:
 		return p.expectationProc(b, e, left)
+	default:
+		return p.expectationText(b, e, left)
 	}
-	return p.expectationText(b, e, left)
 }
 
 // expectationEvent appends one line for an expectation event, as conntrack

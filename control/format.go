@@ -43,8 +43,9 @@ func (r Record) words() []string {
 		return []string{"text", "extended", "id", "timestamp", "ktimestamp", "json", "proc"}
 	case RecordExpectation:
 		return []string{"text", "extended", "id", "json", "proc"}
+	default: // events
+		return []string{"text", "extended", "id", "timestamp", "json"}
 	}
-	return []string{"text", "extended", "id", "timestamp", "json"}
 }
 
 // ParseFormat reads a comma-separated list such as "extended,id" for records of

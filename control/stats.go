@@ -54,7 +54,7 @@ func (v *statsView) writeText(w io.Writer, all bool) {
 	if all {
 		v.writeRows(tw, perWorker, func(c Counter) bool { return c.Value == 0 })
 	}
-	tw.Flush()
+	_ = tw.Flush() // a client that went away
 }
 
 // writeRows prints the rows that pick chooses.
@@ -101,7 +101,7 @@ func writePorts(w io.Writer, ports []Port) {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%d\t%d\t%d\t%d\n", p.Name, p.Role, link, p.Driver,
 			p.Queues, p.AttachMode, p.Copy, p.MTU, p.RXPackets, p.TXPackets, p.Drops)
 	}
-	tw.Flush()
+	_ = tw.Flush() // a client that went away
 }
 
 // writeJSON answers with one indented object.
@@ -109,5 +109,5 @@ func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	enc.Encode(v)
+	_ = enc.Encode(v) // a client that went away
 }

@@ -25,6 +25,7 @@ func (p *printer) flow(b []byte, s *flowtable.Snapshot, worker, use int) []byte 
 		return p.flowJSON(b, s, worker, use)
 	case EncodingProc:
 		return p.flowProc(b, s, use)
+	default:
 	}
 	b = p.flowHead(b, s)
 	b = appendSeconds(b, uint64(s.Timeout))

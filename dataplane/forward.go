@@ -80,8 +80,8 @@ func (w *Worker) renewHops(idx uint32, f *flowtable.Flow) bool {
 	if was == fib.NoPort || is == fib.NoPort || was == is {
 		return true
 	}
-	return w.cfg.realm[was] == w.cfg.realm[is] &&
-		!(w.cfg.masquerade && f.Status()&flowtable.StatusSNAT != 0)
+	masqueraded := w.cfg.masquerade && f.Status()&flowtable.StatusSNAT != 0
+	return w.cfg.realm[was] == w.cfg.realm[is] && !masqueraded
 }
 
 // lostRoute drops a packet of a flow that has lost its route, and tells the

@@ -62,7 +62,7 @@ func (l *localAddrs) update(s *fib.Snapshot) error {
 	for _, a := range s.LocalAddrs() {
 		addr := a.Prefix.Addr().Unmap()
 		e := xsk.Local{Flags: xsk.LocalBox}
-		if l.usedByNAT(addr, a.Port, s) {
+		if l.usedByNAT(addr, a.Port) {
 			if index, err := l.share(addr); err != nil {
 				errs = append(errs, err)
 			} else {
@@ -95,7 +95,7 @@ func (l *localAddrs) updateMACs(s *fib.Snapshot) error {
 
 // usedByNAT reports whether flows are translated to one of the box's own
 // addresses.
-func (l *localAddrs) usedByNAT(a netip.Addr, port uint16, s *fib.Snapshot) bool {
+func (l *localAddrs) usedByNAT(a netip.Addr, port uint16) bool {
 	cfg := &l.gw.opts.NAT
 	if cfg.Masquerade && a.Is4() && port != fib.NoPort && l.gw.ports[port].realm == nat.RealmExternal {
 		return true

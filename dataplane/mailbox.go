@@ -84,12 +84,11 @@ func newWaker() (*waker, error) {
 	return &waker{fd: fd}, nil
 }
 
-var one = [8]byte{1} // what is written to an eventfd: native order, any non-zero number
-
 // wake ends the sleep, if there is one. No system call otherwise.
 func (k *waker) wake() {
 	if k.sleeping.Load() {
 		// The only possible error is a full counter, and then it is awake.
+		one := [8]byte{1} // native order: any number but 0
 		_, _ = unix.Write(k.fd, one[:])
 	}
 }

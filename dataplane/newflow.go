@@ -214,6 +214,7 @@ func (w *Worker) makeRoom(p *pkt, idx uint32, result flowtable.InsertResult) boo
 		w.removeFlow(idx, flowtable.EndEvicted)
 		w.count.earlyDrop.Add(1)
 		return true
+	default:
+		return false
 	}
-	return false
 }

@@ -26,7 +26,7 @@ type puntDevice struct {
 
 // puntAddr is the address of the TAP interface: link-local, of host scope, and
 // never on a wire.
-var puntAddr = [4]byte{169, 254, 255, 254}
+const puntAddr = "169.254.255.254"
 
 // newPuntDevice makes the interface in the current network namespace. The
 // kernel picks the number in its name (xdpct0, ...).
@@ -37,8 +37,7 @@ func newPuntDevice() (*puntDevice, error) {
 	}
 	d := &puntDevice{fd: fd}
 	if err := d.setUp(); err != nil {
-		unix.Close(fd)
-		return nil, err
+		return nil, errors.Join(err, unix.Close(fd))
 	}
 	return d, nil
 }
@@ -77,7 +76,7 @@ func (d *puntDevice) setUp() error {
 	}
 	// The kernel drops what comes in by an interface without an address if any
 	// reverse path check is on (net/ipv4/fib_frontend.c, last_resort).
-	addr := &netlink.Addr{IPNet: &net.IPNet{IP: puntAddr[:], Mask: net.CIDRMask(32, 32)}, Scope: unix.RT_SCOPE_HOST}
+	addr := &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(puntAddr), Mask: net.CIDRMask(32, 32)}, Scope: unix.RT_SCOPE_HOST}
 	if err := netlink.AddrAdd(link, addr); err != nil {
 		return fmt.Errorf("give %s an address: %w", name, err)
 	}
@@ -90,8 +89,8 @@ func writeFile(path, value string) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
-	defer unix.Close(fd)
-	if _, err := unix.Write(fd, []byte(value)); err != nil {
+	_, err = unix.Write(fd, []byte(value))
+	if err := errors.Join(err, unix.Close(fd)); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

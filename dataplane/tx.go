@@ -27,6 +27,7 @@ func (w *Worker) transmit(b *burst) {
 		case VerdictDrop:
 			w.count.drops[p.reason].Add(1)
 			w.frames.put(p.addr)
+		case VerdictHandedOver, VerdictHeld: // the frame is somebody else's, or waits
 		}
 	}
 	w.flushTX()

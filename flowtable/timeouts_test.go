@@ -83,7 +83,7 @@ func TestTicks(t *testing.T) {
 			t.Errorf("Ticks(%v) = %d, want %d", c.d, got, c.want)
 		}
 	}
-	if !Tick(^Tick(0)).Before(3) || Tick(3).Before(^Tick(0)) || Tick(3).Before(3) {
+	if !(^Tick(0)).Before(3) || Tick(3).Before(^Tick(0)) || Tick(3).Before(3) {
 		t.Error("Before across the wrap")
 	}
 }

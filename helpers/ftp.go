@@ -189,6 +189,7 @@ func (a *announcement) expect(c *Context) {
 		case flowtable.AddFull:
 			c.Cause = CauseExpectFull
 			return
+		default: // added, or in the place of an older one
 		}
 		a.port = port
 		a.accepted(c, &e)

@@ -119,8 +119,9 @@ func (c *command) parseNumbers(f packet.Family, b []byte) Cause {
 		return c.parseSix(b)
 	case kindEPRT:
 		return c.parseExtended(f, b)
+	default:
+		return c.parseEPSV(b)
 	}
-	return c.parseEPSV(b)
 }
 
 // parseSix reads h1,h2,h3,h4,p1,p2. A PORT command ends there with CR, a 227

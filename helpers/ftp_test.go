@@ -427,8 +427,7 @@ func TestFTPLineMemory(t *testing.T) {
 	}
 	last := e.seq[orig]
 	for i, want := range []helpers.Verdict{accept, changed} {
-		got := accept
-		if _, got = e.sendAt(orig, last-uint32(len(noop))*uint32(2-2*i), port); got != want {
+		if _, got := e.sendAt(orig, last-uint32(len(noop))*uint32(2-2*i), port); got != want {
 			t.Errorf("line %d: verdict %d, want %d (cause %v)", i, got, want, e.c.Cause)
 		}
 	}

@@ -132,6 +132,7 @@ func (s *Set) Packet(id ID, c *Context) Verdict {
 	switch id {
 	case IDFTP:
 		v = s.ftp.Packet(c)
+	case None:
 	}
 	c.Counters.add(c.Cause)
 	return v

@@ -41,7 +41,7 @@ func RewriteICMPError(frame []byte, h, inner *packet.Headers, from, to *flowtabl
 	if inner.Fragment != packet.FragmentLater {
 		l4 := frame[inner.L4:inner.End]
 		ports := setPorts(l4, inner.Proto, to)
-		change += ports + mendTransport(l4, inner.Family, inner.Proto, addrs, ports)
+		change += ports + mendTransport(l4, inner.Proto, addrs, ports)
 	}
 	rewriteOuter(frame, h, from, to, change)
 }

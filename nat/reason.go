@@ -32,6 +32,7 @@ func (r Reason) String() string {
 		return "nat_mappings_full"
 	case ReasonNoMaster:
 		return "nat_no_master"
+	default:
+		return "reason(" + strconv.Itoa(int(r)) + ")"
 	}
-	return "reason(" + strconv.Itoa(int(r)) + ")"
 }

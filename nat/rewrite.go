@@ -46,7 +46,7 @@ func Rewrite(frame []byte, h *packet.Headers, from, to *flowtable.Tuple) {
 			u.SetChecksum(csum)
 		}
 	default:
-		mendTransport(l4, h.Family, h.Proto, addrs, setPorts(l4, h.Proto, to))
+		mendTransport(l4, h.Proto, addrs, setPorts(l4, h.Proto, to))
 	}
 }
 
@@ -154,7 +154,7 @@ const (
 // mendTransport applies the change of the addresses and of the ports to the
 // transport checksum, if l4 reaches that far, and returns the change of the
 // checksum field itself.
-func mendTransport(l4 []byte, f packet.Family, proto uint8, addrs, ports packet.Delta) packet.Delta {
+func mendTransport(l4 []byte, proto uint8, addrs, ports packet.Delta) packet.Delta {
 	switch proto {
 	case packet.ProtoTCP:
 		if len(l4) >= 18 {

@@ -38,7 +38,7 @@ func ReplaceText(frame []byte, h *packet.Headers, off, oldLen int, text []byte) 
 	d := packet.Delta(0).Add16(before, after)
 	d = setLengths(buf, h, newEnd, d)
 	h.End = uint16(newEnd)
-	mendTransport(buf[h.L4:newEnd], h.Family, h.Proto, d, 0)
+	mendTransport(buf[h.L4:newEnd], h.Proto, d, 0)
 
 	frameLen = newEnd
 	if frameLen < minFrame && len(frame) >= minFrame {

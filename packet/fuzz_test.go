@@ -30,7 +30,7 @@ func FuzzParse(f *testing.F) {
 		if packet.Parse(frame, &h) != packet.ParseOK {
 			return
 		}
-		if !(h.L3 < h.L4 && h.L4 <= h.Payload && h.Payload <= h.End && int(h.End) <= len(frame)) {
+		if h.L3 >= h.L4 || h.L4 > h.Payload || h.Payload > h.End || int(h.End) > len(frame) {
 			t.Fatalf("offsets out of order or beyond %d bytes: %+v", len(frame), h)
 		}
 		var inner packet.Headers

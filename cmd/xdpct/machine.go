@@ -64,7 +64,7 @@ func readMachine(cfg *runConfig) *machine {
 	}
 	fd, err := unix.Socket(unix.AF_XDP, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	if m.socketErr = err; err == nil {
-		unix.Close(fd)
+		m.socketErr = unix.Close(fd)
 	}
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit) == nil {

@@ -176,8 +176,9 @@ func (m *Mirror) applyRoute(kind, flags uint16, b []byte) dirty {
 		return dirtyTable
 	case effectUnclear:
 		return dirtyRoutes
+	default:
+		return 0
 	}
-	return 0
 }
 
 // applyNeighbour applies one neighbour message.

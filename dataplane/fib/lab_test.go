@@ -2,7 +2,6 @@ package fib
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -108,7 +107,7 @@ func (l *lab) start(keepAlive time.Duration) *Mirror {
 	var err error
 	l.inGateway(func() {
 		l.mirror, err = New(Options{Ports: testPorts, KeepAlive: keepAlive,
-			Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+			Logger: slog.New(slog.DiscardHandler)})
 	})
 	if err != nil {
 		l.t.Fatalf("New: %v", err)

@@ -28,8 +28,9 @@ func (m AttachMode) String() string {
 		return "native"
 	case AttachGeneric:
 		return "generic"
+	default:
+		return "auto"
 	}
-	return "auto"
 }
 
 // ProgramOptions describes the port that a program is for.

@@ -55,8 +55,9 @@ func (p Pages) String() string {
 		return "huge"
 	case PagesTransparent:
 		return "transparent huge"
+	default:
+		return "normal"
 	}
-	return "normal"
 }
 
 // UMEM is the frame memory that all sockets share. Frames are named by their
