@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -100,5 +101,47 @@ func TestLinkFlap(t *testing.T) {
 		if n := strings.Count(g.Command(t, "flows", "-p", "tcp"), "dport=7 "); n != 1 {
 			t.Errorf("%d flows of the session, want 1", n)
 		}
+	})
+}
+
+// TestPoolAddressBecomesTheBoxs puts the NAT address on an interface while flows
+// use it: the box answers there from then on, and NAT goes on beside it.
+func TestPoolAddressBecomesTheBoxs(t *testing.T) {
+	lab.NeedsXDPCT(t)
+	eachQueues(t, func(t *testing.T, l *lab.Lab) {
+		file := newFile(t, l.Serve(t, l.Server), "file.bin", 500_000)
+		l.StartGateway(t, snat()...)
+		download := func(url string) {
+			got := filepath.Join(l.Dir, "got")
+			l.Client.Run(t, "curl", "-sS", "--max-time", "20", "--ftp-port", "-", "-o", got, url)
+			checkSame(t, file, got)
+		}
+		download("http://203.0.113.47/file.bin")
+		l.Gateway.Run(t, "ip", "addr", "add", lab.NATAddr+"/32", "dev", "wan")
+		lab.Eventually(t, 3*time.Second, "the box answers at the NAT address", func() bool {
+			return l.Server.Try("ping", "-q", "-c1", "-W1", lab.NATAddr).Status == 0
+		})
+		for range 3 {
+			download("http://203.0.113.47/file.bin")
+			download(ftpURL)
+		}
+		l.Gateway.Run(t, "ip", "addr", "del", lab.NATAddr+"/32", "dev", "wan")
+		lab.Eventually(t, 3*time.Second, "the box no longer answers there", func() bool {
+			return l.Server.Try("ping", "-q", "-c1", "-W1", lab.NATAddr).Status != 0
+		})
+		download(ftpURL)
+	})
+}
+
+// TestMasqueradeOtherProtocol gets the answers of a protocol without ports back
+// to the client, though they are addressed to the box.
+func TestMasqueradeOtherProtocol(t *testing.T) {
+	eachQueues(t, func(t *testing.T, l *lab.Lab) {
+		l.Server.Start(t, "socat", "IP4-RECVFROM:253,fork", "EXEC:echo answer")
+		l.StartGateway(t, "--masquerade")
+		lab.Eventually(t, 8*time.Second, "an answer by protocol 253", func() bool {
+			r := l.Client.Try("bash", "-c", "echo question | socat -t1 - IP4-SENDTO:"+lab.ServerAddr+":253")
+			return strings.Contains(r.Stdout, "answer")
+		})
 	})
 }
