@@ -98,7 +98,7 @@ func TestLinkFlap(t *testing.T) {
 		}
 		l.Gateway.Run(t, "ip", "link", "set", "wan", "up")
 		session.WaitOutput(t, "after", 9*time.Second)
-		if n := strings.Count(g.Command(t, "flows", "-p", "tcp"), "dport=7 "); n != 1 {
+		if n := strings.Count(strings.Join(g.Flows(t), "\n"), " dport=7 "); n != 1 {
 			t.Errorf("%d flows of the session, want 1", n)
 		}
 	})
