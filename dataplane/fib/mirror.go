@@ -258,6 +258,7 @@ func (m *Mirror) Stats() Stats {
 // Cost: about 100 ns; meant for packets that cannot be sent, not for all.
 func (m *Mirror) Resolve(addr netip.Addr, ifindex int) bool {
 	if m.resolver == nil { // fixed
+		m.count.resolves.Add(1)
 		return true
 	}
 	return m.resolver.ask(neighKey{ifindex: ifindex, addr: addr.WithZone("")})

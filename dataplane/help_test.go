@@ -1,0 +1,95 @@
+package dataplane
+
+import (
+	"testing"
+
+	"github.com/gopacket/gopacket/layers"
+
+	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/nat"
+	"github.com/xdpct/xdpct/packet"
+)
+
+// ftpSession is an FTP control connection through the gateway.
+type ftpSession struct{ *path }
+
+// newFTPSession opens one, up to the first command, and counts the use of ports
+// of the NAT address as where it is the box's own.
+func newFTPSession(t *testing.T) *ftpSession {
+	s := &ftpSession{newPath(t, nil)}
+	if err := s.shared.use.Register(packet.IPv4, packet.AddrOf(poolAddr), make([]uint32, nat.PortUseSlots)); err != nil {
+		t.Fatal(err)
+	}
+	s.client(layers.TCP{SYN: true, Seq: 99}, "")
+	s.server(layers.TCP{SYN: true, ACK: true, Seq: 499, Ack: 100}, "")
+	s.client(layers.TCP{ACK: true, Seq: 100, Ack: 500}, "")
+	s.server(layers.TCP{ACK: true, PSH: true, Seq: 500, Ack: 100}, "220 hi\r\n")
+	s.client(layers.TCP{ACK: true, PSH: true, Seq: 100, Ack: 508}, "USER x\r\n")
+	return s
+}
+
+// client sends a segment from inside and returns what left.
+func (s *ftpSession) client(flags layers.TCP, text string) *layers.TCP {
+	s.t.Helper()
+	frame := build(s.t, lan, spec{src: clientAddr, dst: serverAddr, sport: 40000, dport: 21, tcp: &flags, payload: []byte(text)})
+	return s.check(s.send(lan, frame), wan).Layer(layers.LayerTypeTCP).(*layers.TCP)
+}
+
+// server sends a segment from outside and returns what arrived.
+func (s *ftpSession) server(flags layers.TCP, text string) *layers.TCP {
+	s.t.Helper()
+	frame := build(s.t, wan, spec{src: serverAddr, dst: poolAddr, sport: 21, dport: 40000, tcp: &flags, payload: []byte(text)})
+	return s.check(s.send(wan, frame), lan).Layer(layers.LayerTypeTCP).(*layers.TCP)
+}
+
+// portUse returns how often a TCP port of the NAT address is in use.
+func (s *ftpSession) portUse(port uint16) uint32 {
+	return s.shared.use.Count(packet.ProtoTCP, packet.IPv4, packet.AddrOf(poolAddr), port)
+}
+
+const (
+	portCommand = "PORT 10,1,2,3,25,0\r\n" // port 6400
+	portOutside = "PORT 198,51,100,32,25,0\r\n"
+)
+
+// The text of a PORT command changes length: what follows must be shifted, in
+// both directions, and the announced connection must find its way in.
+func TestFTPActive(t *testing.T) {
+	s := newFTPSession(t)
+	out := s.client(layers.TCP{ACK: true, PSH: true, Seq: 108, Ack: 508}, portCommand)
+	if got := string(out.Payload); got != portOutside {
+		t.Fatalf("command left as %q, want %q", got, portOutside)
+	}
+	if n := s.Expectations().Len(); n != 1 || s.portUse(6400) != 1 {
+		t.Fatalf("%d expectations, port used %d times; want 1 and 1", n, s.portUse(6400))
+	}
+	grown := uint32(len(portOutside) - len(portCommand))
+	end := 108 + uint32(len(portCommand))
+	if got := s.server(layers.TCP{ACK: true, Seq: 508, Ack: end + grown}, "200 ok\r\n").Ack; got != end {
+		t.Errorf("server's ACK reached the client as %d, want %d", got, end)
+	}
+	if got := s.client(layers.TCP{ACK: true, PSH: true, Seq: end, Ack: 516}, "RETR f\r\n").Seq; got != end+grown {
+		t.Errorf("next command left with seq %d, want %d", got, end+grown)
+	}
+	data := spec{src: serverAddr, dst: poolAddr, sport: 20, dport: 6400, tcp: &layers.TCP{SYN: true, Seq: 7}}
+	in := s.check(s.send(wan, build(t, wan, data)), lan)
+	if got, want := endpoints(t, in), "203.0.113.47:20 10.1.2.3:6400"; got != want {
+		t.Errorf("data connection arrived as %s, want %s", got, want)
+	}
+	if n := s.Expectations().Len(); n != 0 {
+		t.Errorf("%d expectations after the data connection, want 0", n)
+	}
+	if n := s.portUse(6400); n != 1 { // by the flow, no longer by the expectation
+		t.Errorf("port is used %d times, want 1", n)
+	}
+}
+
+// An expectation does not outlive the flow that made it.
+func TestExpectationEndsWithItsMaster(t *testing.T) {
+	s := newFTPSession(t)
+	s.client(layers.TCP{ACK: true, PSH: true, Seq: 108, Ack: 508}, portCommand)
+	s.workers[0].removeFlow(1, flowtable.EndDeleted)
+	if n := s.Expectations().Len(); n != 0 || s.portUse(6400) != 0 || s.portUse(40000) != 0 {
+		t.Errorf("%d expectations, ports used %d and %d times; want none", n, s.portUse(6400), s.portUse(40000))
+	}
+}
