@@ -1,0 +1,43 @@
+package bench
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Run is the results that belong to one header.
+type Run struct {
+	Header  Header
+	Records []Record
+}
+
+// Read reads what the writer of JSON lines printed, one run or several after
+// another.
+func Read(r io.Reader) ([]Run, error) {
+	var runs []Run
+	dec := json.NewDecoder(r)
+	for line := 1; ; line++ {
+		var both struct {
+			Record
+			Machine  *Machine       `json:"machine"`
+			Settings map[string]any `json:"settings"`
+		}
+		switch err := dec.Decode(&both); {
+		case errors.Is(err, io.EOF):
+			return runs, nil
+		case err != nil:
+			return nil, fmt.Errorf("line %d of the results: %w", line, err)
+		case both.Machine != nil:
+			runs = append(runs, Run{Header: Header{*both.Machine, both.Settings}})
+		case both.Name == "":
+			return nil, fmt.Errorf("line %d of the results is neither machine nor record", line)
+		case len(runs) == 0:
+			return nil, fmt.Errorf("line %d of the results: the line with the machine is missing before it", line)
+		default:
+			last := &runs[len(runs)-1]
+			last.Records = append(last.Records, both.Record)
+		}
+	}
+}
