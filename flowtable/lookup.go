@@ -84,35 +84,75 @@ func (t *Table) match(bk *bucket, tag uint8, p *probe, tu *Tuple) Ref {
 	}
 }
 
-// PrefetchBuckets asks for the primary buckets of the first n hashes.
+// PrefetchBuckets asks for the primary buckets of some hashes. There is a
+// limit to what a core can ask for at once (about 12 to 48 lines), so a few at
+// a time, as soon as their hashes are known, is better than a burst at once.
 //
-// Hot: once per burst, about 1 ns per hash.
-func (t *Table) PrefetchBuckets(hashes *[Burst]uint64, n int) {
-	prefetchBuckets(&t.buckets[0], t.nbuckets, &hashes[0], min(n, Burst))
-}
-
-// PrefetchFlows asks for the records of the first n references; 0 is allowed.
-//
-// Hot: once per burst, about 1 ns per reference.
-func (t *Table) PrefetchFlows(refs *[Burst]Ref, n int) {
-	prefetchFlows(&t.flows[0], &refs[0], min(n, Burst))
-}
-
-// Candidates sets refs to the first reference whose tag fits, 0 if there is
-// none: what PrefetchFlows wants and LookupAt verifies. It touches no record.
-//
-// Hot: once per burst, after PrefetchBuckets.
-func (t *Table) Candidates(hashes *[Burst]uint64, refs *[Burst]Ref, n int) {
-	for i := range min(n, Burst) {
-		hash := hashes[i]
-		b, tag := t.bucketOf(hash), tagOf(hash)
-		bk := &t.buckets[b]
-		r := bk.first(tag)
-		if r == 0 && bk.overflow != 0 {
-			r = t.buckets[t.alternative(b, tag)].first(tag)
-		}
-		refs[i] = r
+// Hot: once per packet, about 1 ns.
+func (t *Table) PrefetchBuckets(hashes []uint64) {
+	if len(hashes) > 0 {
+		prefetchBuckets(&t.buckets[0], t.nbuckets, &hashes[0], len(hashes))
 	}
+}
+
+// Candidates sets refs[i] to the first reference whose tag fits hashes[i], 0 if
+// there is none, and asks for its record: LookupAt verifies it. It touches no
+// record. refs is at least as long as hashes, and that is at most Burst.
+//
+// Hot: once per packet, after PrefetchBuckets.
+func (t *Table) Candidates(hashes []uint64, refs []Ref) {
+	if len(hashes) == 0 {
+		return
+	}
+	refs = refs[:len(hashes)]
+	t.candidates(hashes, refs)
+	for _, r := range refs {
+		if r == 0 {
+			t.candidatesAway(hashes, refs)
+			return
+		}
+	}
+}
+
+// candidatesAway is Candidates for the keys that are not in their primary
+// bucket: 3 % of those in a full table, and all that are not in the table.
+func (t *Table) candidatesAway(hashes []uint64, refs []Ref) {
+	var keys [Burst]uint8 // which of hashes
+	var alternatives [Burst]uint32
+	n := 0
+	for i, r := range refs {
+		if b := t.bucketOf(hashes[i]); r == 0 && t.buckets[b].overflow != 0 {
+			keys[n&(Burst-1)], alternatives[n&(Burst-1)] = uint8(i), t.alternative(b, tagOf(hashes[i]))
+			n++
+		}
+	}
+	prefetchAlternatives(&t.buckets[0], &alternatives[0], n)
+	for k := range n {
+		i := keys[k]
+		refs[i] = t.buckets[alternatives[k]].first(tagOf(hashes[i]))
+		prefetchFlows(&t.flows[0], &refs[i], 1)
+	}
+}
+
+// candidatesPortable sets refs[i] to the first reference in the primary bucket
+// of hashes[i] whose tag fits, 0 if there is none, and prefetches the records.
+// len(refs) = len(hashes) > 0.
+func (t *Table) candidatesPortable(hashes []uint64, refs []Ref) {
+	for i, hash := range hashes {
+		refs[i] = t.buckets[t.bucketOf(hash)].first(tagOf(hash))
+	}
+	prefetchFlows(&t.flows[0], &refs[0], len(refs))
+}
+
+// overflowed is Candidates for a key that may be in its alternative bucket: 3 %
+// of the keys in a full table.
+func (t *Table) overflowed(hash uint64, ref *Ref) {
+	b, tag := t.bucketOf(hash), tagOf(hash)
+	if t.buckets[b].overflow == 0 {
+		return
+	}
+	*ref = t.buckets[t.alternative(b, tag)].first(tag)
+	prefetchFlows(&t.flows[0], ref, 1)
 }
 
 // LookupAt is Lookup with a candidate: the usual case, that the candidate is
@@ -134,15 +174,14 @@ func (t *Table) LookupAt(tu *Tuple, hash uint64, candidate Ref, now Tick) Ref {
 	return t.Lookup(tu, hash, now)
 }
 
-// LookupBurst looks up the first n tuples: all buckets are prefetched, then all
-// records, so that memory latencies overlap. refs[i] = Lookup(&tuples[i]).
+// LookupBurst looks up the first n tuples so that memory latencies overlap.
+// refs[i] = Lookup(&tuples[i]).
 //
 // Hot: once per burst. 0 allocs. BenchmarkLookup measures it.
 func (t *Table) LookupBurst(tuples *[Burst]Tuple, hashes *[Burst]uint64, refs *[Burst]Ref, n int, now Tick) {
 	n = min(n, Burst)
-	t.PrefetchBuckets(hashes, n)
-	t.Candidates(hashes, refs, n)
-	t.PrefetchFlows(refs, n)
+	t.PrefetchBuckets(hashes[:n])
+	t.Candidates(hashes[:n], refs[:n])
 	for i := range n {
 		refs[i] = t.LookupAt(&tuples[i], hashes[i], refs[i], now)
 	}

@@ -1,6 +1,7 @@
 package flowtable
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/xdpct/xdpct/packet"
@@ -42,6 +43,39 @@ func TestBulkLookupEqualsLookup(t *testing.T) {
 	}
 	if found == 0 {
 		t.Error("nothing was found: the test tests nothing")
+	}
+}
+
+// The table is small and full, so that tags collide within buckets.
+func TestCandidatesEqualPortable(t *testing.T) {
+	const flows = 3000
+	tb := newTable(t, flows)
+	for i := range flows {
+		mustInsert(t, tb, tuple4(i), 500, 0)
+	}
+	for _, n := range []int{1, 2, 7, Burst} {
+		hashes, got, want := make([]uint64, n), make([]Ref, n), make([]Ref, n)
+		found := 0
+		for base := 0; base < 2*flows; base += n {
+			for i := range hashes {
+				tu := tuple4(base + i)
+				hashes[i] = tb.Hash(&tu)
+				if base == 0 && i == 0 {
+					hashes[i] &^= 0xff // tag 0 counts as 1
+				}
+			}
+			tb.candidates(hashes, got)
+			tb.candidatesPortable(hashes, want)
+			if !slices.Equal(got, want) {
+				t.Fatalf("hashes %x: %v, want %v", hashes, got, want)
+			}
+			for _, r := range got {
+				found += int(min(r, 1))
+			}
+		}
+		if found < flows/2 || found == 2*flows {
+			t.Errorf("%d of %d keys have a candidate: the test tests little", found, 2*flows)
+		}
 	}
 }
 
