@@ -28,18 +28,19 @@ const (
 type pkt struct {
 	frame   []byte            // from the Ethernet header; cap reaches the end of its UMEM frame
 	addr    uint64            // UMEM address of frame[0]
-	tuple   flowtable.Tuple   // lookup key; of an ICMP error: of the packet that would answer the quoted one
 	hash    uint64            // of tuple, by the table's seed
+	tuple   flowtable.Tuple   // lookup key; of an ICMP error: of the packet that would answer the quoted one
 	hdr     packet.Headers    // where the headers are
-	inner   packet.Headers    // headers of the quoted packet; valid iff related
 	ref     flowtable.Ref     // flow and direction; 0 = none
-	hop     uint16            // next hop; valid iff hopKnown
+	hop     uint16            // next hop, from forward on
 	in      uint8             // number of the port that it came in by
 	verdict Verdict           //
 	reason  DropReason        // valid iff verdict is VerdictDrop
+	plain   bool              // packet.ParsePlain took it
 	related bool              // an ICMP error about ref's flow
 	bare    bool              // forwarded untracked: no flow, no translation
 	class   helperVerdictHint // whether a helper must see it
+	inner   packet.Headers    // headers of the quoted packet; valid iff related
 }
 
 // helperVerdictHint tells the help stage what to do with a packet.

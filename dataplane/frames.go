@@ -10,6 +10,7 @@ package dataplane
 // TX or completion ring.
 type framePool struct {
 	free      []uint64        // UMEM addresses of free frames; top is the warmest
+	base      uint64          // first address of its share
 	frameSize uint64          // bytes, power of two
 	share     uint64          // bytes of UMEM per worker
 	worker    int             //
@@ -24,6 +25,7 @@ func newFramePools(workers, framesEach int, frameSize uint64) []*framePool {
 		p := &framePool{
 			free: make([]uint64, 0, framesEach), frameSize: frameSize,
 			share: uint64(framesEach) * frameSize, worker: w,
+			base:     uint64(w) * uint64(framesEach) * frameSize,
 			back:     make([]*spsc[uint64], workers),
 			arriving: make([]*spsc[uint64], workers),
 		}
@@ -47,46 +49,47 @@ func newFramePools(workers, framesEach int, frameSize uint64) []*framePool {
 // put frees the frame that addr lies in, here or at its home.
 func (p *framePool) put(addr uint64) {
 	addr &^= p.frameSize - 1
-	if home := int(addr / p.share); home != p.worker {
-		if !p.back[home].push(&addr) {
-			panic("dataplane: more frames returned than their home owns")
-		}
+	if addr-p.base >= p.share {
+		p.sendHome(addr)
 		return
 	}
 	p.free = append(p.free, addr)
 }
 
+// sendHome returns a frame to the worker that it belongs to.
+func (p *framePool) sendHome(addr uint64) {
+	if !p.back[addr/p.share].push(&addr) {
+		panic("dataplane: more frames returned than their home owns")
+	}
+}
+
 // get takes a free frame; false means that there is none.
 func (p *framePool) get() (uint64, bool) {
-	if len(p.free) == 0 && !p.collect() {
-		return 0, false
-	}
-	addr := p.free[len(p.free)-1]
-	p.free = p.free[:len(p.free)-1]
-	return addr, true
+	var one [1]uint64
+	n := p.take(one[:])
+	return one[0], n == 1
 }
 
 // take fills addrs with free frames and returns how many there were.
 func (p *framePool) take(addrs []uint64) int {
-	for i := range addrs {
-		addr, ok := p.get()
-		if !ok {
-			return i
-		}
-		addrs[i] = addr
+	if len(p.free) < len(addrs) {
+		p.collect()
 	}
-	return len(addrs)
+	n := min(len(addrs), len(p.free))
+	rest := len(p.free) - n
+	copy(addrs, p.free[rest:])
+	p.free = p.free[:rest]
+	return n
 }
 
 // collect takes in own frames that other workers freed.
-func (p *framePool) collect() bool {
+func (p *framePool) collect() {
 	var addr uint64
 	for _, r := range p.arriving {
 		for r != nil && r.pop(&addr) {
 			p.free = append(p.free, addr)
 		}
 	}
-	return len(p.free) > 0
 }
 
 // returning counts the frames of other workers that they have not taken back.

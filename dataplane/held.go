@@ -4,7 +4,6 @@ import (
 	"net/netip"
 
 	"github.com/xdpct/xdpct/dataplane/fib"
-	"github.com/xdpct/xdpct/dataplane/xsk"
 	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/packet"
 )
@@ -100,5 +99,5 @@ func (w *Worker) retryHeld() {
 func (w *Worker) sendHeld(h *heldPkt, hop *fib.NextHop) {
 	frame := w.cfg.umem.Bytes(h.addr, h.len)
 	packet.Ethernet(frame).SetAddrs(&hop.DstMAC, &hop.SrcMAC)
-	w.queueTX(uint8(hop.Port), xsk.Desc{Addr: h.addr, Len: h.len})
+	w.queueTX(uint8(hop.Port), h.addr, h.len)
 }

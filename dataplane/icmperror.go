@@ -3,7 +3,6 @@ package dataplane
 import (
 	"encoding/binary"
 
-	"github.com/xdpct/xdpct/dataplane/xsk"
 	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/packet"
 )
@@ -93,7 +92,7 @@ func (w *Worker) sendError(p *pkt, icmpType, code uint8, rest uint32) {
 	room := w.cfg.umem.FrameRoom(addr)
 	n := buildError(room, p, packet.AddrOf(src), icmpType, code, rest)
 	w.count.icmpSent.Add(1)
-	w.queueTX(p.in, xsk.Desc{Addr: addr, Len: uint32(n)})
+	w.queueTX(p.in, addr, uint32(n))
 }
 
 // buildError writes an ICMP error about p to out and returns its length.

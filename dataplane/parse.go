@@ -7,17 +7,57 @@ import (
 	"github.com/xdpct/xdpct/packet"
 )
 
+// prefetchGroup is how many packets are parsed before their buckets are asked
+// for: a core cannot ask for many lines at once. matchDelay packets later the
+// buckets have come (memory takes 100 to 200 ns), and the records can be asked
+// for.
+const (
+	prefetchGroup = 8
+	matchDelay    = 2 * prefetchGroup
+)
+
 // parse reads the headers of each packet and forms the tuple that the flow
-// table knows it by.
+// table knows it by. Parsing later packets hides the memory latency of earlier
+// ones: as soon as a group of hashes is known, the table's buckets for them are
+// asked for, and when those have come, the records that they name.
 //
-// Reads: frame. Writes: hdr, tuple; inner and related for ICMP errors.
+// Reads: frame. Writes: hdr, plain, tuple, hash; inner and related for ICMP
+// errors.
 func (w *Worker) parse(b *burst) {
-	for i := range b.n {
-		w.parseOne(&b.pkts[i])
+	t := w.flows.table
+	for from := 0; from < b.n+matchDelay; from += prefetchGroup {
+		if from < b.n {
+			group := b.hashes[from:min(from+prefetchGroup, b.n)]
+			for i := range group {
+				p := &b.pkts[from+i]
+				w.parseOne(p)
+				group[i] = p.hash
+			}
+			t.PrefetchBuckets(group)
+		}
+		if at := from - matchDelay; at >= 0 {
+			end := min(at+prefetchGroup, b.n)
+			t.Candidates(b.hashes[at:end], b.refs[at:end])
+		}
 	}
 }
 
 func (w *Worker) parseOne(p *pkt) {
+	if addrs, ports, ok := packet.ParsePlain(p.frame, &p.hdr); ok {
+		p.plain = true
+		p.frame = p.frame[:p.hdr.End] // Ethernet padding stays behind
+		p.tuple.Set4(addrs, ports, p.hdr.Proto)
+		p.hash = w.flows.table.Hash4(addrs, ports, p.hdr.Proto)
+		return
+	}
+	w.parseAny(p)
+	if p.verdict == VerdictForward {
+		p.hash = w.flows.table.Hash(&p.tuple)
+	}
+}
+
+// parseAny is parseOne for packets that are not plain.
+func (w *Worker) parseAny(p *pkt) {
 	result := packet.Parse(p.frame, &p.hdr)
 	if result == packet.ParseNotIP && p.stripPriorityTag() {
 		result = packet.Parse(p.frame, &p.hdr)
@@ -37,7 +77,7 @@ func (w *Worker) parseOne(p *pkt) {
 		p.drop(DropMalformed)
 		return
 	}
-	p.frame = p.frame[:p.hdr.End] // Ethernet padding stays behind
+	p.frame = p.frame[:p.hdr.End]
 	switch {
 	case p.hdr.Fragment != packet.NotFragment:
 		p.drop(DropFragment)

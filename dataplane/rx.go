@@ -35,11 +35,10 @@ func (w *Worker) receive(b *burst, q *rxQueue) int {
 
 // admit starts a packet's life in the burst.
 func (w *Worker) admit(p *pkt, addr uint64, n uint32, in uint8) {
-	room := w.cfg.umem.FrameRoom(addr)
-	p.frame, p.addr, p.in = room[:n:len(room)], addr, in
+	p.frame, p.addr, p.in = w.cfg.umem.Packet(addr, n), addr, in
 	p.ref, p.hop = 0, 0
 	p.verdict, p.reason = VerdictForward, DropUnspecified
-	p.related, p.bare, p.class = false, false, helpNone
+	p.plain, p.related, p.bare, p.class = false, false, false, helpNone
 }
 
 // refill gives the queue new frames for those that were received, in bursts,
@@ -52,9 +51,7 @@ func (w *Worker) refill(q *rxQueue) {
 		n := w.frames.take(addrs[:min(q.missing, BurstSize)])
 		put := q.sock.Fill(addrs[:n])
 		q.missing -= put
-		for _, addr := range addrs[put:n] {
-			w.frames.put(addr)
-		}
+		w.frames.free = append(w.frames.free, addrs[put:n]...)
 		if put < BurstSize {
 			break
 		}

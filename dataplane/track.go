@@ -13,10 +13,17 @@ import (
 func (w *Worker) track(b *burst) {
 	w.flows.changed = false
 	for i := range b.n {
-		if p := &b.pkts[i]; p.verdict == VerdictForward {
+		if p := &b.pkts[i]; p.verdict == VerdictForward && !w.trackSteady(p) {
 			w.trackOne(p)
 		}
 	}
+}
+
+// trackSteady tracks the usual packet: plain, of a flow that it leaves as it
+// is. It reports false if the packet is another one.
+func (w *Worker) trackSteady(p *pkt) bool {
+	return p.plain && p.ref != 0 && !w.flows.changed && p.hdr.TTL > 1 &&
+		w.flows.tracker.Steady(w.flows.table, p.ref.Index(), &p.hdr, w.clock.now)
 }
 
 func (w *Worker) trackOne(p *pkt) {
@@ -34,6 +41,11 @@ func (w *Worker) trackOne(p *pkt) {
 	if w.expired(p) {
 		return
 	}
+	w.advance(p)
+}
+
+// advance applies a packet to the state of its flow.
+func (w *Worker) advance(p *pkt) {
 	idx := p.ref.Index()
 	step := w.flows.tracker.Advance(w.flows.table, idx, p.ref.Dir(), p.frame, &p.hdr, w.clock.now)
 	switch step.Outcome {
@@ -152,11 +164,7 @@ func (w *Worker) passBare(p *pkt, otherwise DropReason) {
 // exceeded, and reports whether it was one. It looks before translation, so
 // that the answer quotes the packet as its sender knows it.
 func (w *Worker) expired(p *pkt) bool {
-	ttl := p.frame[p.hdr.L3+7] // IPv6 hop limit
-	if p.hdr.Family == packet.IPv4 {
-		ttl = packet.IPv4Header(p.frame[p.hdr.L3:]).TTL()
-	}
-	if ttl > 1 {
+	if p.hdr.TTL > 1 {
 		return false
 	}
 	p.drop(DropTTLExpired)

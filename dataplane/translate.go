@@ -9,7 +9,7 @@ import (
 // the other side. It only applies what track chose: the packet must look as
 // the packets that the opposite direction answers.
 //
-// Reads: hdr, inner, tuple, ref, related, bare. Writes: the frame's headers.
+// Reads: hdr, plain, inner, tuple, ref, related, bare. Writes: the frame's headers.
 func (w *Worker) translate(b *burst) {
 	for i := range b.n {
 		if p := &b.pkts[i]; p.verdict == VerdictForward && !p.bare {
@@ -24,6 +24,11 @@ const translated = flowtable.StatusSNAT | flowtable.StatusDNAT
 func (w *Worker) translateOne(p *pkt) {
 	idx := p.ref.Index()
 	if w.flows.table.Flow(idx).Status()&translated == 0 {
+		return
+	}
+	if p.plain {
+		addrs, ports := w.flows.table.Target4(idx, p.ref.Dir())
+		nat.RewritePlain(p.frame, p.hdr.Proto, addrs, ports)
 		return
 	}
 	var to flowtable.Tuple

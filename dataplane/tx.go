@@ -21,7 +21,7 @@ func (w *Worker) transmit(b *burst) {
 		switch p.verdict {
 		case VerdictForward:
 			hop := w.routes.now.Hop(p.hop)
-			w.queueTX(uint8(hop.Port), xsk.Desc{Addr: p.addr, Len: uint32(len(p.frame))})
+			w.queueTX(uint8(hop.Port), p.addr, uint32(len(p.frame)))
 		case VerdictPunt:
 			w.puntOne(p)
 		case VerdictDrop:
@@ -34,12 +34,13 @@ func (w *Worker) transmit(b *burst) {
 }
 
 // queueTX adds a frame to what a port will send at the end of the burst.
-func (w *Worker) queueTX(port uint8, d xsk.Desc) {
+func (w *Worker) queueTX(port uint8, addr uint64, n uint32) {
 	o := &w.ports[port]
 	if o.queued == len(o.batch) {
 		w.flushPort(port)
 	}
-	o.batch[o.queued] = d
+	d := &o.batch[o.queued]
+	d.Addr, d.Len = addr, n
 	o.queued++
 }
 

@@ -68,6 +68,7 @@ type Table struct {
 	buckets  []bucket
 	flows    []Flow
 	seed     hashSeed
+	seed4    uint64 // see Hash4
 	// addrs6: original source, destination, reply source, destination of
 	// IPv6 flows, by flow index; touched by IPv6 flows only.
 	addrs6 []addrs6
@@ -114,6 +115,7 @@ func New(o Options) (*Table, error) {
 		seed:     newHashSeed(o.Seed),
 		idSeed:   mix64(o.Seed ^ 0x1d),
 	}
+	t.seed4 = t.seed.without6()
 	for i := range t.delta {
 		t.delta[i] = uint32(mix64(o.Seed+uint64(i)) >> 32 * t.nbuckets >> 32)
 	}

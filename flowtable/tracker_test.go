@@ -122,3 +122,62 @@ func TestNames(t *testing.T) {
 		t.Error("unknown state accepted")
 	}
 }
+
+// TestSteadyIsAdvance puts flows into every state, with every status bit, and
+// checks that where Steady takes a packet, Advance would have done the same.
+func TestSteadyIsAdvance(t *testing.T) {
+	const now = Tick(1000)
+	tr := NewTracker()
+	taken := make(map[uint8]int)
+	for _, proto := range []uint8{packet.ProtoTCP, packet.ProtoUDP, packet.ProtoICMP, packet.ProtoGRE} {
+		for state := range uint8(tcpStates) {
+			for bits := range 1 << 16 {
+				if bits&int(StatusIPv6|StatusDying) != 0 {
+					continue
+				}
+				for _, flags := range steadyFlags(proto, state) {
+					h := packet.Headers{Proto: proto, TCPFlags: flags}
+					f, g := steadyFlow(tr, proto, state, Status(bits)), steadyFlow(tr, proto, state, Status(bits))
+					if !tr.Steady(f, 1, &h, now) {
+						continue
+					}
+					taken[proto]++
+					step := tr.Advance(g, 1, DirReply, nil, &h, now)
+					if step != (Step{Outcome: OutcomeAccept}) || f.flows[1] != g.flows[1] ||
+						g.Flow(1).Status()&(StatusHelper|StatusSeqAdjust) != 0 {
+						t.Fatalf("protocol %d state %d status %x flags %x: %+v, flow %+v, by Advance %+v",
+							proto, state, bits, flags, step, f.flows[1], g.flows[1])
+					}
+				}
+			}
+		}
+	}
+	if taken[packet.ProtoTCP] == 0 || taken[packet.ProtoUDP] == 0 || len(taken) != 2 {
+		t.Errorf("packets taken by protocol: %v", taken)
+	}
+}
+
+// steadyFlags returns the TCP flags to be tried: all of them in the state of
+// interest.
+func steadyFlags(proto, state uint8) []uint8 {
+	if proto != packet.ProtoTCP {
+		return []uint8{0}
+	}
+	if state != uint8(TCPEstablished) {
+		return []uint8{packet.ACK, packet.SYN, packet.PSH}
+	}
+	var all []uint8
+	for flags := range 64 {
+		all = append(all, uint8(flags))
+	}
+	return all
+}
+
+// steadyFlow makes a table with one flow, armed, at index 1.
+func steadyFlow(tr *Tracker, proto, state uint8, status Status) *Table {
+	timeouts := map[uint8]Tick{packet.ProtoTCP: tr.Timeouts.TCP[TCPEstablished], packet.ProtoUDP: tr.Timeouts.UDPStream,
+		packet.ProtoICMP: tr.Timeouts.ICMP, packet.ProtoGRE: tr.Timeouts.GREStream}
+	f := Flow{LastSeen: 900, Created: 100, prev: slotMark}
+	f.meta = uint64(timeouts[proto]) | uint64(status)<<metaStatusShift | uint64(proto)<<metaProtoShift | uint64(state)<<metaStateShift
+	return &Table{flows: []Flow{{}, f}}
+}

@@ -136,6 +136,14 @@ func TupleOf(frame []byte, h *packet.Headers, t *Tuple) bool {
 	return true
 }
 
+// Set4 makes t an IPv4 tuple of TCP or UDP, given in the form of Hash4.
+func (t *Tuple) Set4(addrs uint64, ports uint32, proto uint8) {
+	t.Src.Hi, t.Src.Lo = 0, addrs>>32
+	t.Dst.Hi, t.Dst.Lo = 0, addrs&0xffffffff
+	t.SrcPort, t.DstPort = uint16(ports>>16), uint16(ports)
+	t.Proto, t.Family = proto, packet.IPv4
+}
+
 // icmpTuple fills the port fields from an ICMP query or answer.
 func icmpTuple(frame []byte, h *packet.Headers, t *Tuple) bool {
 	if len(frame) < int(h.L4)+8 {

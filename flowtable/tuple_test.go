@@ -126,3 +126,32 @@ func FuzzTupleInvert(f *testing.F) {
 		}
 	})
 }
+
+func TestPacketFormOfTuples(t *testing.T) {
+	tb := newTable(t, 10)
+	for i, proto := range []uint8{packet.ProtoTCP, packet.ProtoUDP} {
+		orig := tuple4(77 + i)
+		orig.Proto = proto
+		reply := orig.Invert()
+		reply.Dst, reply.DstPort = packet.Addr{Lo: 0xcb007101}, 4711
+		addrs, ports := orig.Src.Lo<<32|orig.Dst.Lo, uint32(orig.SrcPort)<<16|uint32(orig.DstPort)
+		var tu Tuple
+		tu.Set4(addrs, ports, proto)
+		if tu != orig || tb.Hash4(addrs, ports, proto) != tb.Hash(&orig) {
+			t.Errorf("%v: hash %x, want that of %v: %x", &tu, tb.Hash4(addrs, ports, proto), &orig, tb.Hash(&orig))
+		}
+		idx, res := tb.Insert(&orig, &reply, 0)
+		if res != InsertOK {
+			t.Fatal(res)
+		}
+		for d := range Dir(2) {
+			var want Tuple
+			tb.Target(idx, d, &want)
+			addrs, ports := tb.Target4(idx, d)
+			tu.Set4(addrs, ports, proto)
+			if tu != want {
+				t.Errorf("%v: %v, want %v", d, &tu, &want)
+			}
+		}
+	}
+}

@@ -53,9 +53,27 @@ func checkRewrite(t *testing.T, from, to *flowtable.Tuple, payload []byte) {
 		t.Fatalf("rewritten\n% x, built\n% x", frame, want)
 	}
 	checkFrame(t, frame, to)
+	checkPlain(t, before, frame, to)
 	nat.Rewrite(frame, &h, to, from)
 	if !bytes.Equal(frame, before) {
 		t.Fatalf("round trip\n% x, want\n% x", frame, before)
+	}
+}
+
+// checkPlain checks that RewritePlain turns before into after, if it may be used.
+func checkPlain(t *testing.T, before, after []byte, to *flowtable.Tuple) {
+	t.Helper()
+	frame := bytes.Clone(before)
+	var h packet.Headers
+	if _, _, ok := packet.ParsePlain(frame, &h); !ok {
+		if to.Family == packet.IPv4 && (to.Proto == packet.ProtoTCP || to.Proto == packet.ProtoUDP) {
+			t.Fatal("not taken for plain")
+		}
+		return
+	}
+	nat.RewritePlain(frame, to.Proto, to.Src.Lo<<32|to.Dst.Lo, uint32(to.SrcPort)<<16|uint32(to.DstPort))
+	if !bytes.Equal(frame, after) {
+		t.Fatalf("rewritten as plain\n% x, want\n% x", frame, after)
 	}
 }
 
@@ -99,6 +117,10 @@ func TestRewriteUDPChecksumZero(t *testing.T) {
 	if got := packet.UDP(frame[h.L4:]).Checksum(); got != 0 {
 		t.Errorf("checksum 0 became %#x", got)
 	}
+	nat.RewritePlain(frame, packet.ProtoUDP, from.Src.Lo<<32|from.Dst.Lo, 1<<16|2)
+	if got := packet.UDP(frame[h.L4:]).Checksum(); got != 0 {
+		t.Errorf("plain: checksum 0 became %#x", got)
+	}
 }
 
 // TestRewriteUDPComputedZero finds a port for which the checksum would be 0,
@@ -118,6 +140,7 @@ func TestRewriteUDPComputedZero(t *testing.T) {
 		case 0xffff:
 			seen = true
 			checkFrame(t, frame, &to)
+			checkPlain(t, buildFrame(t, &from, []byte("q")), frame, &to)
 		}
 	}
 	if !seen {

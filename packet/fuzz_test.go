@@ -27,7 +27,9 @@ func FuzzParse(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		var h packet.Headers
-		if packet.Parse(frame, &h) != packet.ParseOK {
+		res := packet.Parse(frame, &h)
+		agreePlain(t, frame, res, &h)
+		if res != packet.ParseOK {
 			return
 		}
 		if h.L3 >= h.L4 || h.L4 > h.Payload || h.Payload > h.End || int(h.End) > len(frame) {
@@ -39,6 +41,25 @@ func FuzzParse(f *testing.F) {
 		}
 		agree(t, frame, &h)
 	})
+}
+
+// agreePlain checks that ParsePlain takes exactly the plain packets among those
+// that Parse takes, and says the same of them.
+func agreePlain(t *testing.T, frame []byte, res packet.Result, h *packet.Headers) {
+	var plain packet.Headers
+	addrs, ports, ok := packet.ParsePlain(frame, &plain)
+	want := res == packet.ParseOK && h.Family == packet.IPv4 && h.L4 == packet.EthernetLen+packet.IPv4MinLen &&
+		h.Fragment == packet.NotFragment && (h.Proto == packet.ProtoTCP || h.Proto == packet.ProtoUDP)
+	if ok != want {
+		t.Fatalf("plain: %v, want %v", ok, want)
+	}
+	if !ok {
+		return
+	}
+	ip, l4 := packet.IPv4Header(frame[h.L3:]), packet.UDP(frame[h.L4:])
+	if plain != *h || addrs != ip.Src().Lo<<32|ip.Dst().Lo || ports != uint32(l4.SrcPort())<<16|uint32(l4.DstPort()) {
+		t.Fatalf("plain: %+v, addresses %x, ports %x; Parse says %+v", plain, addrs, ports, h)
+	}
 }
 
 func seed(f *testing.F, l ...gopacket.SerializableLayer) {

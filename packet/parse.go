@@ -36,6 +36,7 @@ type Headers struct {
 	Proto    uint8 // transport protocol, after IPv6 extension headers
 	Fragment Fragment
 	TCPFlags uint8 // valid iff Proto is TCP and the packet is no FragmentLater
+	TTL      uint8 // IPv6: hop limit; as it was received
 }
 
 // Parse reads the headers of a frame that starts with an untagged Ethernet
@@ -53,6 +54,58 @@ func Parse(frame []byte, h *Headers) Result {
 		return parseIPv6(frame, EthernetLen, h, false)
 	}
 	return ParseNotIP
+}
+
+// plainLen is the length of the headers of a plain UDP packet.
+const plainLen = EthernetLen + IPv4MinLen + UDPLen
+
+// Where the headers of a plain packet are.
+const (
+	plainL4      = EthernetLen + IPv4MinLen
+	plainTCPLen  = plainL4 + TCPMinLen
+	plainVersion = uint32(EtherTypeIPv4)<<8 | 0x45
+)
+
+// ParsePlain is Parse for the usual packet: untagged IPv4 without options, not
+// a fragment, TCP or UDP, nothing wrong with it. It returns its addresses as
+// source<<32|destination and its ports as source<<16|destination. ok is false
+// for all other packets: those are Parse's.
+//
+// Hot: once per packet. 0 allocations, touches the first line of the frame.
+func ParsePlain(frame []byte, h *Headers) (addrs uint64, ports uint32, ok bool) {
+	if len(frame) < plainLen {
+		return 0, 0, false
+	}
+	b := frame[:plainLen:plainLen]
+	total := int(binary.BigEndian.Uint16(b[16:]))
+	if binary.BigEndian.Uint32(b[12:])>>8 != plainVersion || EthernetLen+total > len(frame) ||
+		binary.BigEndian.Uint16(b[20:])&(ipv4MoreFragments|ipv4OffsetMask) != 0 {
+		return 0, 0, false
+	}
+	proto, flags, payload := b[23], uint8(0), plainLen
+	switch proto {
+	case ProtoUDP:
+		if n := int(binary.BigEndian.Uint16(b[38:])); n < UDPLen || IPv4MinLen+n > total {
+			return 0, 0, false
+		}
+	case ProtoTCP:
+		if total < IPv4MinLen+TCPMinLen || len(frame) < plainTCPLen {
+			return 0, 0, false
+		}
+		t := frame[plainL4:plainTCPLen:plainTCPLen]
+		n := int(t[12] >> 4 * 4)
+		if n < TCPMinLen || IPv4MinLen+n > total {
+			return 0, 0, false
+		}
+		flags, payload = t[13], plainL4+n
+	default:
+		return 0, 0, false
+	}
+	// Field by field: a whole Headers would be put together on the stack and
+	// copied, which waits for the narrow stores (5 ns).
+	h.L3, h.L4, h.Payload, h.End = EthernetLen, plainL4, uint16(payload), uint16(EthernetLen+total)
+	h.Family, h.Proto, h.Fragment, h.TCPFlags, h.TTL = IPv4, proto, NotFragment, flags, b[22]
+	return binary.BigEndian.Uint64(b[26:]), binary.BigEndian.Uint32(b[34:]), true
 }
 
 // ParseInner reads the headers of the packet quoted by an ICMP error; it
@@ -92,7 +145,7 @@ func parseIPv4(frame []byte, off int, h *Headers, inner bool) Result {
 		return ParseTruncated
 	}
 	h.L3, h.L4, h.End = uint16(off), uint16(off+hl), uint16(end)
-	h.Family, h.Proto = IPv4, ip.Proto()
+	h.Family, h.Proto, h.TTL = IPv4, ip.Proto(), ip.TTL()
 	h.Fragment = NotFragment
 	if frag := binary.BigEndian.Uint16(ip[6:]); frag&(ipv4MoreFragments|ipv4OffsetMask) != 0 {
 		h.Fragment = FragmentFirst
@@ -123,7 +176,7 @@ func parseIPv6(frame []byte, off int, h *Headers, inner bool) Result {
 		end = len(frame)
 	}
 	h.L3, h.L4, h.End = uint16(off), uint16(off+IPv6Len), uint16(end)
-	h.Family, h.Proto, h.Fragment = IPv6, ip.NextHeader(), NotFragment
+	h.Family, h.Proto, h.Fragment, h.TTL = IPv6, ip.NextHeader(), NotFragment, ip.HopLimit()
 	if r := skipExtHeaders(frame, h); r != ParseOK {
 		return r
 	}
