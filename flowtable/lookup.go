@@ -144,17 +144,6 @@ func (t *Table) candidatesPortable(hashes []uint64, refs []Ref) {
 	prefetchFlows(&t.flows[0], &refs[0], len(refs))
 }
 
-// overflowed is Candidates for a key that may be in its alternative bucket: 3 %
-// of the keys in a full table.
-func (t *Table) overflowed(hash uint64, ref *Ref) {
-	b, tag := t.bucketOf(hash), tagOf(hash)
-	if t.buckets[b].overflow == 0 {
-		return
-	}
-	*ref = t.buckets[t.alternative(b, tag)].first(tag)
-	prefetchFlows(&t.flows[0], ref, 1)
-}
-
 // LookupAt is Lookup with a candidate: the usual case, that the candidate is
 // the flow, is decided without searching the bucket again. The table may have
 // changed since Candidates.
