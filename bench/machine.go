@@ -42,7 +42,7 @@ type Machine struct {
 // ReadMachine describes this computer and this program, whose version the
 // caller knows.
 func ReadMachine(version string) Machine {
-	info := cpuinfo()
+	info := firstFields("/proc/cpuinfo")
 	m := Machine{
 		CPU: info["model name"], Cores: online(), Usable: runtime.NumCPU(),
 		Virtual:  strings.Contains(" "+info["flags"]+" ", " hypervisor "),
@@ -56,10 +56,7 @@ func ReadMachine(version string) Machine {
 	if unix.Uname(&u) == nil {
 		m.Kernel = unix.ByteSliceToString(u.Release[:])
 	}
-	var s unix.Sysinfo_t
-	if unix.Sysinfo(&s) == nil {
-		m.Memory = s.Totalram * uint64(s.Unit)
-	}
+	m.Memory = meminfo("MemTotal")
 	m.readBuild()
 	return m
 }
@@ -82,10 +79,10 @@ func (m *Machine) readBuild() {
 	}
 }
 
-// cpuinfo returns the fields of the first CPU.
-func cpuinfo() map[string]string {
+// firstFields returns the fields of a /proc file up to its first empty line.
+func firstFields(path string) map[string]string {
 	fields := make(map[string]string)
-	text, err := os.ReadFile("/proc/cpuinfo")
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return fields
 	}
@@ -96,6 +93,12 @@ func cpuinfo() map[string]string {
 		}
 	}
 	return fields
+}
+
+// meminfo returns a figure of /proc/meminfo in bytes, 0 if it is not there.
+func meminfo(name string) uint64 {
+	kib, _ := strconv.ParseUint(strings.TrimSuffix(firstFields("/proc/meminfo")[name], " kB"), 10, 64) // 0 if it fails
+	return kib << 10
 }
 
 // online counts the CPUs that are switched on.

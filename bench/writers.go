@@ -151,29 +151,23 @@ func param(r *Record, name string) string {
 	return formatParam(v)
 }
 
-// sameTable reports whether two records fit in one table: the same quantity,
-// with the same parameters.
-func sameTable(a, b *Record) bool {
-	if a.Name != b.Name || a.Unit != b.Unit || len(a.Params) != len(b.Params) {
-		return false
-	}
-	for k := range a.Params {
-		if _, ok := b.Params[k]; !ok {
-			return false
-		}
-	}
-	return true
+// shape tells which records fit in one table: the same quantity with the same
+// parameters.
+func (r *Record) shape() string {
+	return strings.Join(append(slices.Sorted(maps.Keys(r.Params)), r.Name, r.Unit), "\x00")
 }
 
-// tables cuts the records into runs that make one table each.
+// tables sorts the records into tables, in the order of their first records.
 func tables(records []Record) [][]Record {
 	var list [][]Record
-	start := 0
+	at := make(map[string]int)
 	for i := range records {
-		if i+1 == len(records) || !sameTable(&records[i], &records[i+1]) {
-			list = append(list, records[start:i+1])
-			start = i + 1
+		shape := records[i].shape()
+		if _, known := at[shape]; !known {
+			at[shape] = len(list)
+			list = append(list, nil)
 		}
+		list[at[shape]] = append(list[at[shape]], records[i])
 	}
 	return list
 }
