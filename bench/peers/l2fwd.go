@@ -17,6 +17,7 @@ func Contenders() []forward.Contender {
 	return []forward.Contender{
 		{Name: "l2fwd", KeepsTTL: true, Start: startL2fwd(l2fwd.Run)},
 		{Name: "asavie-l2fwd", KeepsTTL: true, Start: startL2fwd(asavie.Run)},
+		{Name: "ovs", NAT: true, Missing: missingOVS, Start: startOVS},
 	}
 }
 
