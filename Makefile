@@ -90,6 +90,13 @@ bench: ## benchmarks (BENCH=regexp BENCHTIME=1s COUNT=1)
 	go test -pgo $(CURDIR)/$(PROFILE) -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) \
 		$$(go list ./... | grep -v /test/)
 
+.PHONY: bench-peers
+bench-peers: ## install and build what xdpct is compared with: DPDK's rte_hash, Open vSwitch (root)
+	@scripts/setup peers
+	@mkdir -p dist
+	gcc -O3 -march=native -Wall -Wextra -o dist/rte_hash bench/peers/rte_hash/rte_hash.c $$(pkg-config --cflags --libs libdpdk)
+	@echo "dist/rte_hash, and $$(PATH=$$PATH:/usr/sbin ovs-vswitchd --version | head -n 1)"
+
 .PHONY: profile
 profile: ## measure the packet path anew for profile-guided optimisation
 	go test -pgo off -trimpath -c -o /dev/shm/bench.test ./bench

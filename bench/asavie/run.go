@@ -64,6 +64,8 @@ func Run(ctx context.Context, o l2fwd.Options) (stats l2fwd.Stats, err error) {
 	if o.Ready != nil {
 		o.Ready(tid)
 	}
+	start := l2fwd.ThreadTime()
+	defer func() { f.stats.CPU = l2fwd.ThreadTime() - start }()
 	f.serve(ctx)
 	return f.stats, nil
 }

@@ -9,6 +9,7 @@ import (
 	"runtime"
 
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // Contender is one gateway to be measured. In each round it is started, put to
@@ -73,17 +74,24 @@ func (s *Site) Command(ctx context.Context, name string, args ...string) *exec.C
 	return exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", s.Namespace, name}, args...)...)
 }
 
-// inNamespace calls f on a new thread in a named network namespace.
+// inNamespace calls f on a new thread in a named network namespace. It is never
+// the process's first one, which does not end with its goroutine, and whose
+// namespace counts as that of the process.
 func inNamespace(name string, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends here
+		if unix.Gettid() == unix.Getpid() {
+			done <- inNamespace(name, f) // on another one: this one is taken
+			runtime.UnlockOSThread()
+			return
+		}
 		ns, err := netns.GetFromName(name)
 		if err != nil {
 			done <- fmt.Errorf("network namespace %s: %w", name, err)
 			return
 		}
-		defer ns.Close()
+		defer func() { _ = ns.Close() }() // only a descriptor
 		if err := netns.Set(ns); err != nil {
 			done <- fmt.Errorf("enter network namespace %s: %w", name, err)
 			return

@@ -58,7 +58,9 @@ func Run(ctx context.Context, o Options) (Stats, error) {
 	if o.Ready != nil {
 		o.Ready(tid)
 	}
+	start := ThreadTime()
 	f.serve(ctx)
+	f.stats.CPU = ThreadTime() - start
 	return f.stats, f.close()
 }
 

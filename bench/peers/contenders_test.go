@@ -55,6 +55,27 @@ func TestContendersForward(t *testing.T) {
 	}
 }
 
+// TestOVSThatCannotStart gives it an interface that does not exist.
+func TestOVSThatCannotStart(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("NOT TESTED: Open vSwitch needs root")
+	}
+	if missing := missingOVS(); missing != "" {
+		t.Skip("NOT TESTED: " + missing)
+	}
+	l := lab.New(t, 1)
+	s := newSite(t, l)
+	s.Out.Name = "nosuch0"
+	_, err := startOVS(t.Context(), s)
+	if err == nil || !strings.Contains(err.Error(), "nosuch0") {
+		t.Errorf("got error %v, want one about nosuch0", err)
+	}
+	l.CheckNoProgram(t)
+	if left := strings.TrimSpace(string(processes(t, l.Gateway.Name))); left != "" {
+		t.Errorf("still running: %s", left)
+	}
+}
+
 // newSite describes the lab's gateway and makes the neighbours of both ends
 // permanent, since a contender need not answer ARP.
 func newSite(t *testing.T, l *lab.Lab) *forward.Site {

@@ -36,9 +36,9 @@ func memoryScenario(name, short string, run func(context.Context, memory.Options
 }
 
 // memoryScenarios are those that run without root.
-func memoryScenarios() []benchScenario {
+func memoryScenarios(e *env) []benchScenario {
 	return []benchScenario{
-		memoryScenario("table", "Measure the flow table, beside a Go map", memory.Table),
+		tableScenario(e),
 		memoryScenario("pipeline", "Measure a packet of an established flow, by stage", memory.Pipeline),
 		memoryScenario("newflows", "Measure flows made and ended, and port choice in a crowded pool", memory.NewFlows),
 		memoryScenario("timers", "Measure timers, and the worst burst while all flows expire", memory.Timers),
@@ -56,10 +56,11 @@ func newBenchCommand(e *env) *cobra.Command {
 			return usagef("no scenario: give one, for example pipeline, or all")
 		},
 	}
-	for _, s := range memoryScenarios() {
+	for _, s := range memoryScenarios(e) {
 		cmd.AddCommand(newScenarioCommand(e, s.name, s.short, []benchScenario{s}))
 	}
-	cmd.AddCommand(newScenarioCommand(e, "all", "Run every scenario, one after the other", memoryScenarios()), newBenchReportCommand(e))
+	cmd.AddCommand(newScenarioCommand(e, "all", "Run every scenario, one after the other", memoryScenarios(e)), newBenchReportCommand(e),
+		newBenchL2fwdCommand(e))
 	return cmd
 }
 

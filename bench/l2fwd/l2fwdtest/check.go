@@ -59,6 +59,9 @@ func Check(t *testing.T, run Run) {
 	if got.RX != want || got.TX != want || got.Dropped != [2]uint64{} {
 		t.Errorf("counted %+v, want %d packets each way and nothing dropped", got, want[0])
 	}
+	if got.CPU <= 0 {
+		t.Errorf("%v of CPU time, want more", got.CPU)
+	}
 	l.CheckNoProgram(t)
 }
 
@@ -129,7 +132,7 @@ func within(name string, f func() error) error {
 	if err != nil {
 		return fmt.Errorf("namespace %s: %w", name, err)
 	}
-	defer ns.Close()
+	defer func() { _ = ns.Close() }() // only a descriptor
 	if err := netns.Set(ns); err != nil {
 		return fmt.Errorf("enter namespace %s: %w", name, err)
 	}
@@ -165,7 +168,7 @@ func listen(t *testing.T, namespace, addr string) (c *net.UDPConn) {
 		c, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(addr)})
 		return err
 	})
-	t.Cleanup(func() { c.Close() })
+	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
