@@ -70,12 +70,14 @@ type Stats struct {
 // Port is one attached network interface.
 type Port struct {
 	Name       string    `json:"name"`
-	Role       string    `json:"role"`        // "internal" or "external"
-	Driver     string    `json:"driver"`      // as ethtool -i shows it
-	AttachMode string    `json:"attach_mode"` // "native" or "generic"
-	Copy       string    `json:"copy"`        // "zero-copy" or "copy"
-	Queues     int       `json:"queues"`      // queues with a socket
-	MTU        int       `json:"mtu"`         // bytes, as the link has it
+	Role       string    `json:"role"`                     // "internal" or "external"
+	Driver     string    `json:"driver"`                   // as ethtool -i shows it
+	AttachMode string    `json:"attach_mode"`              // "native" or "generic"
+	Copy       string    `json:"copy"`                     // "zero-copy" or "copy"
+	Queues     int       `json:"queues"`                   // queues with a socket
+	Steering   string    `json:"steering"`                 // how packets find their worker: "rss", "ports", "rss:tcp4,tcp6", or "-" with one worker
+	Notes      []string  `json:"steering_notes,omitempty"` // why not all by RSS, and what would help
+	MTU        int       `json:"mtu"`                      // bytes, as the link has it
 	LinkUp     bool      `json:"link_up"`
 	RXPackets  uint64    `json:"rx_packets"`
 	TXPackets  uint64    `json:"tx_packets"`

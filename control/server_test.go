@@ -85,6 +85,8 @@ func (b *fakeBackend) Stats() control.Stats {
 		return []control.Counter{
 			{Name: "drop_no_route", Help: "no route to the destination"},
 			{Name: "rx_packets", Help: "packets received", Value: rx},
+			{Name: "received", Help: "packets taken from queues", Value: 4 * rx},
+			{Name: "handed_over", Help: "packets handed over", Value: rx / 2},
 		}
 	}
 	return control.Stats{
@@ -95,8 +97,8 @@ func (b *fakeBackend) Stats() control.Stats {
 
 func (b *fakeBackend) Ports() []control.Port {
 	return []control.Port{
-		{Name: "eth1", Role: "internal", Driver: "veth", AttachMode: "native", Copy: "copy", Queues: 2, MTU: 1500, LinkUp: true, RXPackets: 10, TXPackets: 20, Drops: 3},
-		{Name: "eth0", Role: "external", Driver: "ice", AttachMode: "native", Copy: "zero-copy", Queues: 2, MTU: 1500},
+		{Name: "eth1", Role: "internal", Driver: "veth", AttachMode: "native", Copy: "copy", Queues: 2, Steering: "ports", Notes: []string{"does not tell its RSS key and table"}, MTU: 1500, LinkUp: true, RXPackets: 10, TXPackets: 20, Drops: 3},
+		{Name: "eth0", Role: "external", Driver: "ice", AttachMode: "native", Copy: "zero-copy", Queues: 2, Steering: "rss", MTU: 1500},
 	}
 }
 

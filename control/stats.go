@@ -13,9 +13,10 @@ import (
 type statsView struct {
 	Version     string        `json:"version"`
 	UptimeSec   int64         `json:"uptime_seconds"`
-	Flows       int           `json:"flows"`        // live flows
-	MaxFlows    int           `json:"max_flows"`    // room of all tables
-	MemoryBytes uint64        `json:"memory_bytes"` // of all flow tables
+	Flows       int           `json:"flows"`             // live flows
+	MaxFlows    int           `json:"max_flows"`         // room of all tables
+	MemoryBytes uint64        `json:"memory_bytes"`      // of all flow tables
+	HandedOver  float64       `json:"handed_over_share"` // 0-1: packets that came to another worker than their flow's
 	Workers     []WorkerStats `json:"workers"`
 	Totals      []Counter     `json:"totals"`
 }
@@ -27,6 +28,9 @@ func newStatsView(b Backend, now time.Time) *statsView {
 	if !st.Started.IsZero() {
 		v.UptimeSec = int64(now.Sub(st.Started) / time.Second)
 	}
+	if received := v.total("received"); received > 0 {
+		v.HandedOver = float64(v.total("handed_over")) / float64(received)
+	}
 	for _, t := range b.Tables() {
 		v.Flows += t.Len()
 		v.MaxFlows += t.Cap()
@@ -35,12 +39,22 @@ func newStatsView(b Backend, now time.Time) *statsView {
 	return v
 }
 
+// total returns a counter by its name; 0 if there is none.
+func (v *statsView) total(name string) uint64 {
+	for _, c := range v.Totals {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return 0
+}
+
 // writeText prints one row a counter: total, then a column for each worker if
 // there are several. Rows that have counted come first, in the order of the
 // counters; the others only with all.
 func (v *statsView) writeText(w io.Writer, all bool) {
-	fmt.Fprintf(w, "xdpct %s up %s, %d workers, %d of %d flows, %d MiB of flow tables\n", v.Version,
-		time.Duration(v.UptimeSec)*time.Second, len(v.Workers), v.Flows, v.MaxFlows, v.MemoryBytes>>20)
+	fmt.Fprintf(w, "xdpct %s up %s, %d workers, %.1f %% of packets handed over, %d of %d flows, %d MiB of flow tables\n", v.Version,
+		time.Duration(v.UptimeSec)*time.Second, len(v.Workers), 100*v.HandedOver, v.Flows, v.MaxFlows, v.MemoryBytes>>20)
 	perWorker := v.workerColumns()
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprint(tw, "COUNTER\tTOTAL")
@@ -92,14 +106,14 @@ func (v *statsView) workerColumns() []map[string]uint64 {
 // writePorts prints one row a port.
 func writePorts(w io.Writer, ports []Port) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, "PORT\tROLE\tLINK\tDRIVER\tQUEUES\tATTACH\tCOPY\tMTU\tRX\tTX\tDROP")
+	fmt.Fprintln(tw, "PORT\tROLE\tLINK\tDRIVER\tQUEUES\tSTEERING\tATTACH\tCOPY\tMTU\tRX\tTX\tDROP")
 	for _, p := range ports {
 		link := "down"
 		if p.LinkUp {
 			link = "up"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%d\t%d\t%d\t%d\n", p.Name, p.Role, link, p.Driver,
-			p.Queues, p.AttachMode, p.Copy, p.MTU, p.RXPackets, p.TXPackets, p.Drops)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%d\t%d\t%d\n", p.Name, p.Role, link, p.Driver,
+			p.Queues, p.Steering, p.AttachMode, p.Copy, p.MTU, p.RXPackets, p.TXPackets, p.Drops)
 	}
 	_ = tw.Flush() // a client that went away
 }

@@ -57,7 +57,8 @@ type burst struct {
 	pkts   [BurstSize]pkt
 	hashes [BurstSize]uint64
 	refs   [BurstSize]flowtable.Ref
-	n      int // packets in pkts
+	n      int  // packets in pkts
+	final  bool // no packet may be handed over: it was already, or there is nobody else
 }
 
 // drop ends a packet's way with a reason.

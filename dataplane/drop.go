@@ -28,6 +28,7 @@ const (
 	DropNATNoAddress                       // masquerading by a port that has no address
 	DropNATClash                           // a protocol without ports, and its tuple is taken
 	DropTableFull                          // no room for a flow and nothing to evict
+	DropStraysFull                         // no room to note where the flow is
 	DropHelper                             // a helper refused the segment
 	DropTooBig                             // larger than the MTU of the way out
 	DropRouteMoved                         // the flow's route now leaves by another side or address
@@ -63,6 +64,7 @@ var dropText = [numDropReasons][2]string{
 	{"drop_nat_no_address", "masquerading by an interface that has no IPv4 address"},
 	{"drop_nat_clash", "protocol without ports whose NAT tuple is taken"},
 	{"drop_table_full", "flow table full, nothing to evict"},
+	{"drop_strays_full", "no room to note where a flow is whose directions come to different workers"},
 	{"drop_helper", "refused by a helper"},
 	{"drop_too_big", "larger than the MTU of the way out"},
 	{"drop_route_moved", "route of a flow moved to a way out that its translation does not fit; the flow ended"},

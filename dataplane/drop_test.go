@@ -13,7 +13,9 @@ import (
 
 	"github.com/xdpct/xdpct/dataplane/fib"
 	"github.com/xdpct/xdpct/dataplane/xsk"
+	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/nat"
+	"github.com/xdpct/xdpct/packet"
 )
 
 // provocation makes a gateway drop a packet for one reason.
@@ -162,6 +164,23 @@ var provocations = map[DropReason]provocation{
 		p.send(lan, build(p.t, lan, udp(7000, 53)))
 	}},
 	DropPuntFailed: {do: func(p *path) { p.send(wan, build(p.t, wan, spec{src: serverAddr, dst: wanAddr, sport: 1, dport: 2})) }},
+	DropStraysFull: {
+		options: func(o *Options) {
+			o.Queues = 4
+			tellRSS(o, &[2]*nic{newNIC(11, 4), newNIC(12, 4)})
+		},
+		do: func(p *path) {
+			p.path.strays = flowtable.NewStrays(1)
+			p.queue = asTold(p, &[2]*nic{newNIC(11, 4), newNIC(12, 4)}, 4)
+			for port := uint16(20); p.counterValue("drop_strays_full") == 0 && port < 60; port++ {
+				p.announce(port)
+				p.send(wan, build(p.t, wan, spec{src: serverAddr, dst: poolAddr, sport: 20, dport: 6400 + port, tcp: &layers.TCP{SYN: true}}))
+			}
+			if n := p.counterValue("flows"); n != p.counterValue("flows_new")-p.counterValue("flows_ended") {
+				p.t.Errorf("%d flows in the table", n)
+			}
+		},
+	},
 	DropHandoverFull: {
 		options: func(o *Options) { o.Queues, o.RingSize = 2, 64 },
 		do: func(p *path) {
@@ -171,6 +190,20 @@ var provocations = map[DropReason]provocation{
 			}
 		},
 	},
+}
+
+// announce expects a connection from the server to the client.
+func (p *path) announce(port uint16) {
+	p.t.Helper()
+	e := flowtable.Expectation{
+		Tuple: flowtable.Tuple{Src: packet.AddrOf(serverAddr), Dst: packet.AddrOf(poolAddr), DstPort: 6400 + port,
+			Proto: packet.ProtoTCP, Family: packet.IPv4},
+		MasterOrig: flowtable.Tuple{Src: packet.AddrOf(clientAddr), Dst: packet.AddrOf(serverAddr)},
+		SavedAddr:  packet.AddrOf(clientAddr), SavedPort: 6400 + port, Deadline: p.Now() + 100,
+	}
+	if p.Expectations().Add(&e) != flowtable.AddOK {
+		p.t.Fatal("the expectation was not taken")
+	}
 }
 
 // Every reason must be provoked by its own test, counted once or more, and

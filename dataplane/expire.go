@@ -62,6 +62,9 @@ func (w *Worker) removeFlow(idx uint32, why flowtable.EndReason) {
 	if f.Status()&flowtable.StatusHelper != 0 {
 		w.dropExpectations(idx)
 	}
+	if w.cfg.strays.Any() {
+		w.forgetStrays(idx)
+	}
 	f.AddStatus(flowtable.StatusDying)
 	w.flows.nat.Release(t, idx)
 	t.Remove(idx)

@@ -31,6 +31,7 @@ type Gateway struct {
 	local   *localAddrs
 	workers []*Worker
 	pools   []*framePool
+	notes   []SteeringNote // why not all is steered by RSS
 	shared  sharedState
 	started time.Time
 	serving sync.WaitGroup // workers
@@ -138,6 +139,7 @@ func (g *Gateway) makeShared() {
 	g.shared.start = time.Now()
 	g.shared.expect = flowtable.NewExpectations(maxExpectations)
 	g.shared.use = &nat.PortUse{}
+	g.path.strays = flowtable.NewStrays(maxStrays)
 	g.shared.hub = &eventHub{lost: func() uint64 {
 		return g.sum(func(c *counters) uint64 { return c.eventLost.Load() })
 	}}

@@ -11,12 +11,22 @@ import (
 )
 
 // ftpSession is an FTP control connection through the gateway.
-type ftpSession struct{ *path }
+type ftpSession struct {
+	*path
+	port uint16 // of the client, as the server sees it
+}
 
 // newFTPSession opens one, up to the first command, and counts the use of ports
 // of the NAT address as where it is the box's own.
 func newFTPSession(t *testing.T) *ftpSession {
-	s := &ftpSession{newPath(t, nil)}
+	t.Helper()
+	return newFTPSessionOn(t, newPath(t, nil))
+}
+
+// newFTPSessionOn opens one through a gateway.
+func newFTPSessionOn(t *testing.T, p *path) *ftpSession {
+	t.Helper()
+	s := &ftpSession{path: p}
 	if err := s.shared.use.Register(packet.IPv4, packet.AddrOf(poolAddr), make([]uint32, nat.PortUseSlots)); err != nil {
 		t.Fatal(err)
 	}
@@ -32,13 +42,15 @@ func newFTPSession(t *testing.T) *ftpSession {
 func (s *ftpSession) client(flags layers.TCP, text string) *layers.TCP {
 	s.t.Helper()
 	frame := build(s.t, lan, spec{src: clientAddr, dst: serverAddr, sport: 40000, dport: 21, tcp: &flags, payload: []byte(text)})
-	return s.check(s.send(lan, frame), wan).Layer(layers.LayerTypeTCP).(*layers.TCP)
+	out := s.check(s.send(lan, frame), wan).Layer(layers.LayerTypeTCP).(*layers.TCP)
+	s.port = uint16(out.SrcPort)
+	return out
 }
 
 // server sends a segment from outside and returns what arrived.
 func (s *ftpSession) server(flags layers.TCP, text string) *layers.TCP {
 	s.t.Helper()
-	frame := build(s.t, wan, spec{src: serverAddr, dst: poolAddr, sport: 21, dport: 40000, tcp: &flags, payload: []byte(text)})
+	frame := build(s.t, wan, spec{src: serverAddr, dst: poolAddr, sport: 21, dport: s.port, tcp: &flags, payload: []byte(text)})
 	return s.check(s.send(wan, frame), lan).Layer(layers.LayerTypeTCP).(*layers.TCP)
 }
 

@@ -27,15 +27,17 @@ func NewMemory(o Options, mirror *fib.Mirror) (*Memory, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	o.NAT.Workers = workers
-	if err := o.NAT.Validate(); err != nil {
-		return nil, err
-	}
 	g := &Gateway{opts: o, mirror: mirror,
-		path: &pathConfig{helpers: o.Helpers, passInvalid: o.PassInvalid, masquerade: o.NAT.Masquerade, workers: workers}}
+		path: &pathConfig{helpers: o.Helpers, passInvalid: o.PassInvalid, masquerade: o.NAT.Masquerade}}
 	for i, p := range o.Ports {
 		g.path.realm[i] = p.Realm
 		g.ports = append(g.ports, &port{name: p.Name, realm: p.Realm, queues: workers})
+		if i < len(o.RSS) {
+			g.ports[i].device.RSS = o.RSS[i]
+		}
+	}
+	if err := g.setWorkers(workers); err != nil {
+		return nil, err
 	}
 	m := &Memory{Gateway: g}
 	g.makeShared()

@@ -15,6 +15,9 @@ import (
 // translation, route, source translation, insertion. A packet that is dropped
 // on the way leaves no flow behind.
 func (w *Worker) newFlow(p *pkt) {
+	if w.elsewhere(p) {
+		return
+	}
 	state, timeout, cause := w.flows.tracker.Start(p.frame, &p.hdr)
 	local := w.isLocal(p.tuple.Dst, p.hdr.Family)
 	if cause != flowtable.InvalidNone {
@@ -172,6 +175,11 @@ func (w *Worker) insert(p *pkt, reply *flowtable.Tuple, status flowtable.Status,
 		return false
 	}
 	w.flows.changed = true
+	if !w.noteStrays(p, reply, status) {
+		t.Remove(idx)
+		p.drop(DropStraysFull)
+		return false
+	}
 	f := t.Flow(idx)
 	f.SetState(state)
 	f.AddStatus(status | flowtable.StatusConfirmed)

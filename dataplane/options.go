@@ -21,7 +21,9 @@ type Options struct {
 	MaxFlows    int   // of all workers together; default 262144
 	Queues      int   // receive queues to serve on each port; 0 = all that it has
 	CPUs        []int // that workers are pinned to; nil = the first of the process's
-	PassInvalid bool  // forward packets in state INVALID untranslated
+	Steering    SteeringMode
+	RSS         []xsk.RSS // how ports in memory spread packets, by port; for NewMemory
+	PassInvalid bool      // forward packets in state INVALID untranslated
 
 	XDP       xsk.AttachMode
 	ZeroCopy  xsk.ZeroCopy
@@ -63,6 +65,8 @@ type pathConfig struct {
 	tables      []*flowtable.Table  // by worker; others than the own one are only read
 	helpers     *helpers.Set
 	workers     int
+	steering    nat.Steering
+	strays      *flowtable.Strays // shared by all workers
 	passInvalid bool
 	masquerade  bool
 	spin        bool // never sleep: the sockets busy-poll

@@ -43,7 +43,8 @@ var (
 type path struct {
 	*Memory
 	t     testing.TB
-	descs [BurstSize]xsk.Desc // of drain
+	queue func(port int, frame []byte) int // that a frame comes to; nil = 0
+	descs [BurstSize]xsk.Desc              // of drain
 }
 
 // newPath makes a gateway in memory; change may adapt its options.
@@ -159,10 +160,17 @@ func (p *path) collect() []sent {
 	return out
 }
 
-// send delivers frames to queue 0 of a port and returns what the gateway sent.
+// send delivers frames to the queue of a port that they are spread to, and
+// returns what the gateway sent.
 func (p *path) send(port int, frames ...[]byte) []sent {
 	p.t.Helper()
-	p.deliver(port, 0, frames...)
+	for _, f := range frames {
+		queue := 0
+		if p.queue != nil {
+			queue = p.queue(port, f)
+		}
+		p.deliver(port, queue, f)
+	}
 	return p.run()
 }
 

@@ -54,8 +54,21 @@ func (g *Gateway) findPorts() error {
 		g.ports = append(g.ports, &port{name: o.Name, realm: o.Realm, ifindex: d.Ifindex, device: d, queues: queues})
 		g.path.realm[i] = o.Realm
 	}
-	g.path.workers = workers
-	g.opts.NAT.Workers = workers
+	return g.setWorkers(workers)
+}
+
+// setWorkers notes how many workers there are, and how packets come to them.
+func (g *Gateway) setWorkers(workers int) error {
+	var ports []SteeringPort
+	for _, p := range g.ports {
+		ports = append(ports, SteeringPort{Name: p.name, Realm: p.realm, Queues: p.queues, RSS: p.device.RSS})
+	}
+	steering, notes, err := PlanSteering(g.opts.Steering, ports, workers)
+	if err != nil {
+		return err
+	}
+	g.path.workers, g.path.steering, g.notes = workers, steering, notes
+	g.opts.NAT.Workers, g.opts.NAT.Steering = workers, steering
 	return g.opts.NAT.Validate()
 }
 

@@ -16,7 +16,9 @@ type PortInfo struct {
 	Attach    xsk.AttachMode
 	ZeroCopy  bool
 	Queues    int
-	MTU       int // bytes
+	Steering  string         // "rss", "ports", the protocols by RSS, or "-" with one worker
+	Notes     []SteeringNote // why not all by RSS
+	MTU       int            // bytes
 	LinkUp    bool
 	RXPackets uint64
 	TXPackets uint64
@@ -30,7 +32,7 @@ func (g *Gateway) Ports() ([]PortInfo, error) {
 	infos := make([]PortInfo, len(g.ports))
 	for i, p := range g.ports {
 		infos[i] = PortInfo{
-			Name: p.name, Realm: p.realm, Driver: p.device.Driver, Attach: p.program.Mode(),
+			Steering: g.steeringName(), Name: p.name, Realm: p.realm, Driver: p.device.Driver, Attach: p.program.Mode(),
 			ZeroCopy: p.sockets[0].ZeroCopy(), Queues: p.queues, MTU: p.device.MTU,
 			LinkUp:    routes.LinkUp(uint16(i)),
 			RXPackets: g.sum(func(c *counters) uint64 { return c.portRX[i].Load() }),
@@ -39,11 +41,24 @@ func (g *Gateway) Ports() ([]PortInfo, error) {
 		if state := routes.Port(uint16(i)); state != nil {
 			infos[i].MTU = int(state.MTU)
 		}
+		for _, n := range g.notes {
+			if n.Port == p.name {
+				infos[i].Notes = append(infos[i].Notes, n)
+			}
+		}
 		if err := p.count(&infos[i]); err != nil {
 			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
 	return infos, nil
+}
+
+// steeringName says how packets find their worker.
+func (g *Gateway) steeringName() string {
+	if g.path.workers == 1 {
+		return "-"
+	}
+	return g.path.steering.String()
 }
 
 // count adds the kernel's counters of the port.

@@ -31,6 +31,7 @@ func workerCounters() []named {
 		{"early_drop", "flows evicted from a full table", func(w *Worker) uint64 { return w.count.earlyDrop.Load() }},
 		{"table_full", "new flows refused because the table was full", func(w *Worker) uint64 { return w.count.tableFull.Load() }},
 		{"nat_mappings", "source translations in use now", func(w *Worker) uint64 { return w.flows.nat.Stats().Mappings }},
+		{"received", "packets taken from the queues of the ports", (*Worker).received},
 		{"handed_over", "packets taken over from the queues of other workers", func(w *Worker) uint64 { return w.count.handedIn.Load() }},
 		{"punted", "packets given to the kernel after a look at the flow table", func(w *Worker) uint64 { return w.count.punted.Load() }},
 		{"icmp_sent", "ICMP errors sent by the gateway itself", func(w *Worker) uint64 { return w.count.icmpSent.Load() }},
@@ -47,6 +48,15 @@ func workerCounters() []named {
 			func(w *Worker) uint64 { return w.count.invalid[c].Load() }})
 	}
 	return append(list, helperCounters()...)
+}
+
+// received sums up what the worker took from its queues.
+func (w *Worker) received() uint64 {
+	total := uint64(0)
+	for i := range w.ports {
+		total += w.count.portRX[i].Load()
+	}
+	return total
 }
 
 // WorkerStats returns the counters of each worker.
@@ -81,6 +91,7 @@ func (g *Gateway) SharedStats() []Counter {
 	routes := g.mirror.Stats()
 	return []Counter{
 		{"expectations", "expectations pending now", uint64(g.shared.expect.Len())},
+		{"strays", "directions of flows that come to another worker than the flow's, now", uint64(g.path.strays.Len())},
 		{"table_bytes", "memory of flow tables and NAT mappings", memory},
 		{"umem_bytes", "memory of packet frames", uint64(g.umem.Size())},
 		{"frames", "frames in the UMEM", uint64(l.Total)},

@@ -14,48 +14,56 @@ type peer struct {
 	waker *waker        // ends its sleep
 }
 
-// steer hands packets of flows that another worker owns to that worker.
-// Packets that were handed over (q nil) are already where they belong.
+// steer hands packets of flows that another worker owns to that worker, as far
+// as the port number tells it. Packets that were handed over (q nil) are
+// already where they belong. What the NICs are known to spread by RSS is where
+// its flow is, or has none yet: track asks for those (elsewhere).
 //
-// Reads: tuple, in, addr. Writes: verdict.
+// Reads: tuple, in, addr. Writes: verdict; final of the burst.
 func (w *Worker) steer(b *burst, q *rxQueue) {
-	if q == nil || len(w.edge.peers) == 1 {
+	s := &w.cfg.steering
+	b.final = q == nil || len(w.edge.peers) == 1
+	if b.final || s.ByRSS == nat.AllProtocols {
 		return
 	}
-	woken := uint64(0)
 	for i := range b.n {
 		p := &b.pkts[i]
-		if p.verdict != VerdictForward {
+		if p.verdict != VerdictForward || s.Mirrors(&p.tuple) {
 			continue
 		}
-		owner := w.owner(&p.tuple, p.in)
-		if owner == w.id {
-			continue
+		if owner := w.ownerByPort(&p.tuple, p.in); owner != w.id {
+			w.handOver(p, owner)
 		}
-		h := handed{addr: p.addr, len: uint32(len(p.frame)), in: uint32(p.in)}
-		if !w.edge.peers[owner].out.push(&h) {
-			p.drop(DropHandoverFull)
-			continue
-		}
-		p.verdict = VerdictHandedOver
-		woken |= 1 << owner
 	}
-	if woken != 0 {
-		w.wakePeers(woken)
-	}
+	w.wakePeers()
 }
 
-// wakePeers ends the sleep of the workers whose bit is set.
-func (w *Worker) wakePeers(set uint64) {
+// handOver passes a packet to another worker. wakePeers must follow.
+func (w *Worker) handOver(p *pkt, to int) {
+	h := handed{addr: p.addr, len: uint32(len(p.frame)), in: uint32(p.in)}
+	if !w.edge.peers[to].out.push(&h) {
+		p.drop(DropHandoverFull)
+		return
+	}
+	p.verdict = VerdictHandedOver
+	w.edge.wake |= 1 << to
+}
+
+// wakePeers ends the sleep of the workers that packets were handed to.
+func (w *Worker) wakePeers() {
+	if w.edge.wake == 0 {
+		return
+	}
 	for i := range w.edge.peers {
-		if set&(1<<i) != 0 {
+		if w.edge.wake&(1<<i) != 0 {
 			w.edge.peers[i].waker.wake()
 		}
 	}
+	w.edge.wake = 0
 }
 
-// owner says which worker owns the flow of a packet with this tuple that came
-// in by this port. It is a pure function of the packet and the rules, and the
+// ownerByPort says which worker owns the flow of a packet with this tuple that
+// came in by this port, as port numbers tell it. It is a pure function of the packet and the rules, and the
 // same for both directions of a flow:
 //
 //   - the port number on the internal side decides. NAT gives out external
@@ -67,7 +75,7 @@ func (w *Worker) wakePeers(set uint64) {
 //   - between two internal hosts both ports decide, so that it does not matter
 //     who asks (between two external ones nothing is forwarded);
 //   - protocols without ports belong to worker 0.
-func (w *Worker) owner(t *flowtable.Tuple, in uint8) int {
+func (w *Worker) ownerByPort(t *flowtable.Tuple, in uint8) int {
 	switch t.Proto {
 	case packet.ProtoTCP, packet.ProtoUDP:
 	case packet.ProtoICMP, packet.ProtoICMPv6: // the identifier, in both directions

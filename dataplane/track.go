@@ -17,6 +17,7 @@ func (w *Worker) track(b *burst) {
 			w.trackOne(p)
 		}
 	}
+	w.wakePeers()
 }
 
 // trackSteady tracks the usual packet: plain, of a flow that it leaves as it
@@ -82,7 +83,9 @@ func (w *Worker) trackRelated(p *pkt) {
 		return
 	}
 	if p.ref == 0 {
-		w.unmatchedError(p)
+		if !w.elsewhere(p) {
+			w.unmatchedError(p)
+		}
 		return
 	}
 	if w.outerDst(p) != p.tuple.Dst {

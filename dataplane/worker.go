@@ -54,6 +54,7 @@ type routeState struct {
 // edge is where a worker meets other threads.
 type edge struct {
 	peers  []peer                      // by worker; own entry empty
+	wake   uint64                      // bit set of peers that were handed packets in this burst
 	mail   mailbox                     // commands from the control plane
 	events eventOutlet                 // what happened, for subscribers
 	waker  *waker                      // ends this worker's sleep

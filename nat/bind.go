@@ -108,7 +108,7 @@ func (n *Translator) ExpectedPort(f packet.Family, addr packet.Addr, announced u
 	}
 	port = announced
 	if try > 0 {
-		s := ownedPorts(first, last, PortOwner(announced, n.workers), n.workers)
+		s := n.owner.partners(f, packet.ProtoTCP, announced, first, last)
 		if !s.any() {
 			return 0, false
 		}

@@ -203,8 +203,8 @@ func (n *Translator) reuse(q *request, r *sourceRange) bool {
 	return false
 }
 
-// searchPort looks for a free port of r.addr among the ports that the worker
-// owns: in the explicit range, else in the class of the source port, else
+// searchPort looks for a free port of r.addr among those that the worker may
+// give out: in the explicit range, else in the class of the source port, else
 // (some workers own no low ports) among the unprivileged ones.
 func (n *Translator) searchPort(q *request, r *sourceRange) Reason {
 	first, last := r.first, r.last
@@ -213,26 +213,39 @@ func (n *Translator) searchPort(q *request, r *sourceRange) Reason {
 			first, last = 0, 65535
 		}
 	}
-	s := ownedPorts(first, last, n.worker, n.workers)
-	if !s.any() {
-		s = ownedPorts(1024, 65535, n.worker, n.workers)
+	q.reply.Dst = r.addr
+	c := n.owner.candidates(q.reply, q.owned)
+	q.owned = false // every candidate is
+	c.among(first, last)
+	if n.search(q, r.addr, &c) {
+		return ReasonNone
 	}
-	size := s.size()
-	for attempts := uint32(firstAttempts); attempts >= lastAttempts; attempts /= 2 {
-		k := n.below(size)
-		for range min(attempts, size) {
-			if n.take(q, r.addr, s.port(s.from+k)) {
-				return ReasonNone
-			}
-			if k++; k == size {
-				k = 0
-			}
-		}
-		if attempts >= size {
-			break
+	if c.none && r.first == 0 {
+		if c.among(1024, 65535); n.search(q, r.addr, &c) {
+			return ReasonNone
 		}
 	}
 	return ReasonPortsExhausted
+}
+
+// search takes the first candidate that is free.
+func (n *Translator) search(q *request, addr packet.Addr, c *candidates) bool {
+	for attempts := uint32(firstAttempts); c.size > 0 && attempts >= lastAttempts; attempts /= 2 {
+		c.start(n.below(c.size), attempts)
+		for range attempts {
+			port, ok := c.next()
+			if !ok {
+				break
+			}
+			if n.take(q, addr, port) {
+				return true
+			}
+		}
+		if attempts >= c.size {
+			break
+		}
+	}
+	return false
 }
 
 // below returns a random number less than size.
@@ -258,7 +271,7 @@ func (n *Translator) take(q *request, addr packet.Addr, port uint16) bool {
 		if n.dnat.to[r] != (side{q.orig.Src, q.orig.SrcPort, q.orig.Proto, q.orig.Family}) {
 			return false
 		}
-	} else if q.owned && portsChange(q.orig.Proto) && PortOwner(port, n.workers) != n.worker {
+	} else if q.owned && portsChange(q.orig.Proto) && !n.owner.answered(q.reply) {
 		return false
 	}
 	return q.free()

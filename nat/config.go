@@ -14,6 +14,7 @@ type Config struct {
 	Masquerade bool       // IPv4 source = address of the egress interface
 	DNAT       []DNATRule // destination rules, one per external address and port
 	Workers    int        // number of workers that share the ports, 1-256
+	Steering   Steering   // how packets come to workers; zero = by port number
 }
 
 // Validate tells what is wrong with c in one line, or returns nil.

@@ -3,11 +3,13 @@ package nat
 import "github.com/xdpct/xdpct/packet"
 
 // dnatTable finds DNAT rules by their external side and, for steering, by
-// their target. Immutable after construction.
+// their target and their external address. Immutable after construction.
 type dnatTable struct {
 	from, to []side   // rule i: external side, target
+	addr     []side   // rule i: external address alone
 	byFrom   []uint16 // open addressing, rule number + 1, 0 = empty
 	byTo     []uint16
+	byAddr   []uint16
 }
 
 // newDNATTable builds the table; the configuration has been validated.
@@ -16,13 +18,17 @@ func newDNATTable(rules []DNATRule) *dnatTable {
 	for size < 2*len(rules) {
 		size *= 2
 	}
-	d := &dnatTable{byFrom: make([]uint16, size), byTo: make([]uint16, size)}
+	d := &dnatTable{byFrom: make([]uint16, size), byTo: make([]uint16, size), byAddr: make([]uint16, size)}
 	for i, r := range rules {
 		f := packet.FamilyOf(r.Addr)
 		d.from = append(d.from, side{packet.AddrOf(r.Addr), r.Port, r.Proto, f})
 		d.to = append(d.to, side{packet.AddrOf(r.ToAddr), r.ToPort, r.Proto, f})
+		d.addr = append(d.addr, side{addr: d.from[i].addr, family: f})
 		d.put(d.byFrom, &d.from[i], i)
 		d.put(d.byTo, &d.to[i], i)
+		if d.find(d.byAddr, d.addr, &d.addr[i]) < 0 {
+			d.put(d.byAddr, &d.addr[i], i)
+		}
 	}
 	return d
 }

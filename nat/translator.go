@@ -18,8 +18,7 @@ type Translator struct {
 	pools      []pool
 	dnat       *dnatTable
 	masquerade bool
-	worker     int
-	workers    int
+	owner      owner
 	rng        rand.PCG
 	m          *mappings
 	use        *PortUse // nil = nothing is counted
@@ -54,8 +53,7 @@ func NewTranslator(cfg *Config, worker int, seed uint64, maxMappings int, use *P
 	n := &Translator{
 		dnat:       newDNATTable(cfg.DNAT),
 		masquerade: cfg.Masquerade,
-		worker:     worker,
-		workers:    cfg.Workers,
+		owner:      owner{worker, cfg.Workers, cfg.Steering},
 		use:        use,
 	}
 	n.rng.Seed(seed, seed^0x9e3779b97f4a7c15)
@@ -86,10 +84,10 @@ func NewTranslator(cfg *Config, worker int, seed uint64, maxMappings int, use *P
 }
 
 // Worker returns the number of the worker that owns n.
-func (n *Translator) Worker() int { return n.worker }
+func (n *Translator) Worker() int { return n.owner.worker }
 
 // Workers returns the number of workers that share the ports.
-func (n *Translator) Workers() int { return n.workers }
+func (n *Translator) Workers() int { return n.owner.workers }
 
 // MemoryBytes returns the memory reserved for mappings.
 func (n *Translator) MemoryBytes() uint64 { return n.m.memoryBytes() }
@@ -162,6 +160,14 @@ func (n *Translator) MatchDNATReply(tu *flowtable.Tuple) (addr packet.Addr, port
 func (n *Translator) MatchDNATTarget(tu *flowtable.Tuple) bool {
 	s := side{tu.Dst, tu.DstPort, tu.Proto, tu.Family}
 	return n.dnat.find(n.dnat.byTo, n.dnat.to, &s) >= 0
+}
+
+// Translates tells whether flows are translated to addr: an address of a pool,
+// or the external address of a DNAT rule. Addresses to masquerade with are not
+// known here.
+func (n *Translator) Translates(f packet.Family, addr packet.Addr) bool {
+	s := side{addr: addr, family: f}
+	return n.poolOf(f, addr) != nil || n.dnat.find(n.dnat.byAddr, n.dnat.addr, &s) >= 0
 }
 
 // Stats are the figures of one translator.

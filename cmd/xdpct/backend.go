@@ -56,10 +56,14 @@ func (b *backend) Ports() []control.Port {
 	}
 	var ports []control.Port
 	for _, p := range infos {
+		var notes []string
+		for _, n := range p.Notes {
+			notes = append(notes, n.String())
+		}
 		ports = append(ports, control.Port{
 			Name: p.Name, Role: p.Realm.String(), Driver: p.Driver, AttachMode: p.Attach.String(),
-			Copy: copyMode(p.ZeroCopy), Queues: p.Queues, MTU: p.MTU, LinkUp: p.LinkUp,
-			RXPackets: p.RXPackets, TXPackets: p.TXPackets, Drops: p.Lost, Counters: convert(p.Decisions),
+			Copy: copyMode(p.ZeroCopy), Queues: p.Queues, Steering: p.Steering, MTU: p.MTU, LinkUp: p.LinkUp,
+			RXPackets: p.RXPackets, TXPackets: p.TXPackets, Drops: p.Lost, Notes: notes, Counters: convert(p.Decisions),
 		})
 	}
 	return ports

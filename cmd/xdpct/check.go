@@ -102,6 +102,7 @@ func checkAll(cfg *runConfig, m *machine) findings {
 		f.checkPort(cfg, &m.ports[i])
 	}
 	f.checkQueues(cfg, m)
+	f.checkSteering(cfg, m)
 	f.checkRouting(m)
 	return f
 }

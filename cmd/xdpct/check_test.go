@@ -62,6 +62,12 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		{"old kernel", func(_ *runConfig, m *machine) { m.release = "5.10.0" }, levelFail, "5.11 or newer"},
 		{"oldest kernel", func(_ *runConfig, m *machine) { m.release = "4.19.1" }, levelFail, "too old"},
 		{"odd release", func(_ *runConfig, m *machine) { m.release = "linux" }, levelWarn, "cannot be read"},
+		{"rss not told", func(c *runConfig, _ *machine) { c.Steering = dataplane.SteeringRSS }, levelFail, "RSS key and table: --steering rss"},
+		{"rss of addresses", func(_ *runConfig, m *machine) {
+			for i := range m.ports {
+				m.ports[i].device.RSS = xsk.RSS{Key: make([]byte, 40), Function: "toeplitz", Table: []int{0, 1}, Fields: [4]string{"sdfn", "sd", "sdfn", "sdfn"}}
+			}
+		}, levelWarn, "ethtool -N in0 rx-flow-hash udp4 sdfn"},
 		{"no af_xdp", func(_ *runConfig, m *machine) { m.socketErr = unix.EAFNOSUPPORT }, levelFail, "CONFIG_XDP_SOCKETS"},
 		{"af_xdp forbidden", func(_ *runConfig, m *machine) { m.socketErr = unix.EPERM }, levelFail, "CAP_NET_RAW"},
 		{"jit off", func(_ *runConfig, m *machine) { m.jit = "0" }, levelWarn, "bpf_jit_enable=1"},

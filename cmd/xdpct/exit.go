@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xdpct/xdpct/control"
+	"github.com/xdpct/xdpct/dataplane"
 	"github.com/xdpct/xdpct/dataplane/xsk"
 )
 
@@ -56,7 +57,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errCannotRun), errors.Is(err, fs.ErrPermission), errors.Is(err, errors.ErrUnsupported),
 		errors.Is(err, xsk.ErrNotPermitted), errors.Is(err, xsk.ErrNotSupported), errors.Is(err, xsk.ErrMemlock),
-		errors.Is(err, xsk.ErrNoZeroCopy), errors.Is(err, xsk.ErrNoNative):
+		errors.Is(err, xsk.ErrNoZeroCopy), errors.Is(err, xsk.ErrNoNative), errors.Is(err, dataplane.ErrSteering):
 		return exitNotPermitted
 	}
 	return exitFailed

@@ -64,7 +64,7 @@ func (c *runConfig) options(log *slog.Logger) dataplane.Options {
 		Helpers: helpers.NewSet(c.Helpers...),
 		Tracker: &flowtable.Tracker{Timeouts: c.Timeouts, TCPLoose: c.TCPLoose},
 
-		MaxFlows: c.MaxFlows, Queues: c.Queues, CPUs: c.CPUs, PassInvalid: c.PassInvalid,
+		MaxFlows: c.MaxFlows, Queues: c.Queues, CPUs: c.CPUs, Steering: c.Steering, PassInvalid: c.PassInvalid,
 		XDP: c.XDP, ZeroCopy: c.ZeroCopy, BusyPoll: c.BusyPoll, RingSize: c.RingSize,
 		FrameSize: c.FrameSize, HugePages: c.HugePages, Log: log,
 	}
@@ -85,7 +85,14 @@ func logPorts(log *slog.Logger, gw *dataplane.Gateway) {
 	}
 	for _, p := range ports {
 		log.Info("port", "name", p.Name, "role", p.Realm.String(), "driver", p.Driver,
-			"xdp", p.Attach.String(), "copy", copyMode(p.ZeroCopy), "queues", p.Queues, "mtu", p.MTU)
+			"xdp", p.Attach.String(), "copy", copyMode(p.ZeroCopy), "queues", p.Queues, "steering", p.Steering, "mtu", p.MTU)
+		for _, n := range p.Notes {
+			level := slog.LevelInfo
+			if n.Todo != "" { // the operator can do something about it
+				level = slog.LevelWarn
+			}
+			log.Log(context.Background(), level, "packets are steered by port number", "name", p.Name, "because", n.Text, "todo", n.Todo)
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type runConfig struct {
 	Queues   int   // receive queues per interface; 0 = all
 	CPUs     []int // one worker each, all different; nil = chosen by the gateway
 	MaxFlows int   // of all workers together
+	Steering dataplane.SteeringMode
 	Control  string
 
 	XDP       xsk.AttachMode
@@ -236,6 +237,8 @@ func (r *runFlags) parseModes(cfg *runConfig) error {
 		[]xsk.AttachMode{xsk.AttachAuto, xsk.AttachNative, xsk.AttachGeneric})
 	cfg.ZeroCopy, err = choose(err, "--zerocopy", r.zeroCopy, []string{"auto", "on", "off"},
 		[]xsk.ZeroCopy{xsk.ZeroCopyAuto, xsk.ZeroCopyOn, xsk.ZeroCopyOff})
+	cfg.Steering, err = choose(err, "--steering", r.steering, []string{"auto", "rss", "ports"},
+		[]dataplane.SteeringMode{dataplane.SteeringAuto, dataplane.SteeringRSS, dataplane.SteeringPorts})
 	cfg.HugePages, err = choose(err, "--huge-pages", r.huge, []string{"auto", "on", "off"},
 		[]dataplane.HugePages{dataplane.HugePagesAuto, dataplane.HugePagesOn, dataplane.HugePagesOff})
 	cfg.PassInvalid, err = choose(err, "--invalid", r.invalid, []string{"drop", "pass"}, []bool{false, true})

@@ -58,7 +58,7 @@ func TestRunConfigReadsEveryFlag(t *testing.T) {
 		"--queues", "4", "--cpus", "0,2-3", "--max-flows", "1.5M", "--control", "/tmp/x.sock",
 		"--xdp", "native", "--zerocopy", "on", "--busy-poll", "20", "--ring-size", "4096", "--frame-size", "4096",
 		"--huge-pages", "off", "--timeouts", "rfc", "--timeout", "udp=45s", "--timeout", "tcp.established=7500",
-		"--tcp-loose=false", "--invalid", "pass", "--log-level", "debug", "--log-format", "json")
+		"--tcp-loose=false", "--invalid", "pass", "--steering", "ports", "--log-level", "debug", "--log-format", "json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestRunConfigReadsEveryFlag(t *testing.T) {
 		},
 		DNAT:    []nat.DNATRule{{Proto: 6, Addr: addr("198.51.100.10"), Port: 443, ToAddr: addr("10.0.0.5"), ToPort: 8443}},
 		Helpers: []helpers.Spec{{ID: helpers.IDFTP, Ports: []uint16{21, 2121}}},
-		Queues:  4, CPUs: []int{0, 2, 3}, MaxFlows: 1500000, Control: "/tmp/x.sock",
+		Queues:  4, CPUs: []int{0, 2, 3}, Steering: dataplane.SteeringPorts, MaxFlows: 1500000, Control: "/tmp/x.sock",
 		XDP: xsk.AttachNative, ZeroCopy: xsk.ZeroCopyOn, HugePages: dataplane.HugePagesOff,
 		BusyPoll: 20 * time.Microsecond, RingSize: 4096, FrameSize: 4096,
 		Timeouts: timeouts, PassInvalid: true, LogLevel: slog.LevelDebug, LogFormat: "json",
@@ -134,6 +134,7 @@ func TestWrongRunFlagsAreRefused(t *testing.T) {
 		{"+ --masquerade --ring-size 65536", "64-32768"},
 		{"+ --masquerade --frame-size 1500", "2048 or 4096"},
 		{"+ --masquerade --huge-pages 1G", "--huge-pages"},
+		{"+ --masquerade --steering hash", "--steering"},
 		{"+ --masquerade --timeouts bsd", "linux or rfc"},
 		{"+ --masquerade --timeout udp", "NAME=DURATION"},
 		{"+ --masquerade --timeout udp=", "no duration"},

@@ -16,6 +16,7 @@ type runFlags struct {
 	masquerade             bool
 	helper                 []string
 	queues, cpus, maxFlows string
+	steering               string
 	control                string
 	xdp, zeroCopy, huge    string
 	busyPoll               string
@@ -39,6 +40,10 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	f.StringArrayVar(&r.helper, "helper", nil, "`ftp[:PORTS]`: follow the protocol on these server ports, 21 unless given; repeatable (default none)")
 	f.StringVar(&r.queues, "queues", "0", "`N` receive queues that each interface must have (ethtool -L sets them), 0 = any number")
 	f.StringVar(&r.cpus, "cpus", "", "`LIST` of CPUs for the workers, one each, such as 0,2-3 (default one per queue, from the first)")
+	f.StringVar(&r.steering, "steering", "auto", "`MODE` of finding a flow's worker: rss (where the NIC brings its packets, or fail),\n"+
+		"ports (by port number; packets that come elsewhere are handed over), auto (rss as far as the drivers\n"+
+		"tell how they spread). By rss a host may get a different outside port towards each destination\n"+
+		"(not RFC 4787 REQ-1); ports keeps it the same")
 	f.StringVar(&r.maxFlows, "max-flows", "262144", "`N` flows at most, all workers together; k and M multiply by 1000 and 1000000")
 	f.StringVar(&r.control, "control", control.DefaultPath, "`path` of the control socket to make")
 	f.StringVar(&r.xdp, "xdp", "auto", "`MODE` of the XDP program: native (in the driver), generic (any interface, slower), auto")

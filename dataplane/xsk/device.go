@@ -22,6 +22,7 @@ type Device struct {
 	TXQueues int // in use now
 	// Offloads that are on and that the packet path cannot live with.
 	Offloads []Offload
+	RSS      RSS // how it spreads packets over its receive queues
 }
 
 // Offload is a feature of an interface that must be off.
@@ -86,6 +87,9 @@ func ReadDevice(name string) (Device, error) {
 		if features[o.Name] {
 			d.Offloads = append(d.Offloads, o)
 		}
+	}
+	if d.RSS, err = readRSS(a.Name); err != nil {
+		return Device{}, fmt.Errorf("read RSS of %s: %w", name, err)
 	}
 	return d, nil
 }
