@@ -186,16 +186,33 @@ func (c *candidates) start(k, attempts uint32) {
 //
 // Hot: 1-3 ns for each port that it looks at.
 func (c *candidates) next() (port uint16, ok bool) {
-	for c.left > 0 {
-		port = c.span.port(c.span.from + c.at)
-		c.left--
-		if c.at++; c.at == c.size {
-			c.at = 0
-		}
-		if c.rss == nil || c.rss.of(c.base^c.part.Of(port)) == c.worker {
-			c.none = false
-			return port, true
-		}
+	if c.rss != nil {
+		return c.nextByRSS()
 	}
-	return 0, false
+	if c.left == 0 {
+		return 0, false
+	}
+	port = c.span.port(c.span.from + c.at)
+	c.left--
+	if c.at++; c.at == c.size {
+		c.at = 0
+	}
+	c.none = false
+	return port, true
+}
+
+// nextByRSS is next where ports are hashed: the span holds all ports then, so
+// that a rank is a port.
+func (c *candidates) nextByRSS() (port uint16, ok bool) {
+	at, left := c.at, c.left
+	for left > 0 && !ok {
+		port = uint16(c.span.from + at)
+		left--
+		if at++; at == c.size {
+			at = 0
+		}
+		ok = c.rss.of(c.base^c.part.Of(port)) == c.worker
+	}
+	c.at, c.left, c.none = at, left, c.none && !ok
+	return port, ok
 }
