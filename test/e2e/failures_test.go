@@ -55,6 +55,7 @@ func TestRefusals(t *testing.T) {
 		{"bad-max-flows", with("--max-flows", "-1"), statusUsage, "max-flows"},
 		{"more-queues-than-there-are", with("--queues", "64"), statusFailed, "queues"},
 		{"zerocopy-on-veth", with("--zerocopy", "on"), statusNotPermitted, "zero"},
+		{"rss-on-veth", with("--steering", "rss"), statusNotPermitted, "lan does not tell its RSS key"},
 		{"no-rights", noRights(with()), statusNotPermitted, "CAP_"},
 		{"control-socket-in-no-folder", with("--control", "/nonexistent/x.sock"), statusFailed, "/nonexistent"},
 		{"nobody-answers", []string{xdpct, "flows", "--control", socket}, statusFailed, socket},

@@ -69,13 +69,18 @@ func checkSame(t *testing.T, want, got string) {
 	}
 }
 
-// eachQueues runs a test with one and with two queues, and so workers. They run
-// at the same time, each in a lab of its own.
+// eachQueues runs a test with one and with two queues, and so workers. Of two,
+// the directions of a flow come to different ones, so that one of them is always
+// handed over. Both run at the same time, each in a lab of its own.
 func eachQueues(t *testing.T, test func(t *testing.T, l *lab.Lab)) {
 	for _, queues := range []int{1, 2} {
 		t.Run(fmt.Sprintf("queues=%d", queues), func(t *testing.T) {
 			t.Parallel()
-			test(t, lab.New(t, queues))
+			l := lab.New(t, queues)
+			if queues > 1 {
+				l.Cross(t)
+			}
+			test(t, l)
 		})
 	}
 }

@@ -205,22 +205,44 @@ func lines(text string) []string {
 // Counters are the totals of `xdpct stats` by name; the kernel has none.
 func (g *Gateway) Counters(t testing.TB) map[string]uint64 {
 	t.Helper()
+	totals, _ := g.stats(t)
+	return totals
+}
+
+// WorkerCounters are the counters of each worker by name; the kernel has none.
+func (g *Gateway) WorkerCounters(t testing.TB) []map[string]uint64 {
+	t.Helper()
+	_, workers := g.stats(t)
+	return workers
+}
+
+// stats reads `xdpct stats`.
+func (g *Gateway) stats(t testing.TB) (totals map[string]uint64, workers []map[string]uint64) {
+	t.Helper()
 	if g.Kernel() {
-		return nil
+		return nil, nil
+	}
+	type counters []struct {
+		Name  string
+		Value uint64
 	}
 	var stats struct {
-		Totals []struct {
-			Name  string
-			Value uint64
-		}
+		Totals  counters
+		Workers []struct{ Counters counters }
 	}
 	out := g.Command(t, "stats", "-o", "json")
 	if err := json.Unmarshal([]byte(out), &stats); err != nil {
 		t.Fatalf("xdpct stats -o json: %v\n%s", err, out)
 	}
-	totals := make(map[string]uint64)
-	for _, c := range stats.Totals {
-		totals[c.Name] = c.Value
+	byName := func(list counters) map[string]uint64 {
+		m := make(map[string]uint64)
+		for _, c := range list {
+			m[c.Name] = c.Value
+		}
+		return m
 	}
-	return totals
+	for _, w := range stats.Workers {
+		workers = append(workers, byName(w.Counters))
+	}
+	return byName(stats.Totals), workers
 }

@@ -81,6 +81,14 @@ func (l *Lab) Script(t testing.TB, verb string, args ...string) {
 	}
 }
 
+// Cross makes what the client sends come to queue 0 of the gateway, and what the
+// server sends to queue 1: the directions of a flow never share a queue.
+func (l *Lab) Cross(t testing.TB) {
+	t.Helper()
+	l.Script(t, "queue", "client", "0")
+	l.Script(t, "queue", "server", "1")
+}
+
 // Serve starts vsftpd and nginx in a namespace. They serve the files of the
 // folder that it returns; FTP clients may upload to its sub-folder upload.
 func (l *Lab) Serve(t testing.TB, ns *Namespace) string {
