@@ -14,11 +14,12 @@
 // ports and a share of the frames. Nothing in its path is locked or shared;
 // at its edges are
 //
-//   - hand-over rings: packets of flows that another worker owns (steer.go)
+//   - hand-over rings: packets of flows that another worker owns (steer.go by
+//     port number, elsewhere.go where the NICs' RSS is mirrored, rss.go)
 //   - return rings: frames that go back to the pool they came from (frames.go)
 //   - the mailbox: commands, run between two bursts (mailbox.go)
 //   - the event ring: what happened to flows, read by the pump (events.go)
-//   - the routing snapshot and the expectations, read without locks
+//   - the routing snapshot, the expectations and the strays, read without locks
 //
 // The control plane reads flows and counters directly, while the workers
 // change them; it never waits for a worker to list something, and no worker

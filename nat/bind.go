@@ -95,7 +95,8 @@ const MaxExpectTries = 128
 // announced port itself, the others are random.
 //
 // Each port offered has the owner of the announced port, so that both
-// directions of the expected flow are steered to one worker; lies in the
+// directions of the expected flow are steered to one worker by their port
+// numbers (steered by RSS they are not, whatever the port); lies in the
 // explicit range of the address's pool, if it has one, else in 1024-65535;
 // and is used neither by a DNAT rule nor by a mapping of this worker.
 // Mappings of other workers are not seen: such a mapping could only get in

@@ -26,10 +26,12 @@
 //
 // # Who owns a port
 //
-// External ports are split between workers in blocks of 64 (PortOwner). A
-// Translator hands out only ports of its own worker, so a reply, steered by
-// its destination port, arrives where the flow lives. The reply tuples of a
-// port are therefore all in one table and no lock is needed.
+// A Translator hands out only ports whose replies arrive where the flow lives
+// (owner). Steered by port number, external ports are split between workers in
+// blocks of 64 (PortOwner), and the reply tuples of a port are all in one table.
+// Steered as the NICs spread packets (Steering), a port is a worker's own for
+// those remote hosts and ports with which the reply tuple hashes to it, and each
+// reply tuple is in one table. No lock is needed either way.
 //
 // The external side of a DNAT rule is the exception: many clients share it, so
 // the remote port decides (MatchDNAT, MatchDNATReply, MatchDNATTarget), and no

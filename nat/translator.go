@@ -196,7 +196,7 @@ func (n *Translator) Stats() Stats {
 
 // AddrUse tells how many distinct external ports of a pool address are in
 // use by the flows of one worker. A port that serves several destinations or
-// hosts counts once.
+// hosts counts once; steered by RSS, once for each worker that gives it out.
 type AddrUse struct {
 	Family         packet.Family
 	Addr           packet.Addr
