@@ -54,11 +54,10 @@ const (
 // burst is the packets that go through the stages together. It belongs to one
 // worker and is used again for each burst.
 type burst struct {
-	pkts   [BurstSize]pkt
-	hashes [BurstSize]uint64
-	refs   [BurstSize]flowtable.Ref
-	n      int  // packets in pkts
-	final  bool // no packet may be handed over: it was already, or there is nobody else
+	pkts  [BurstSize]pkt
+	keys  flowtable.Bulk // the lookup of all packets
+	n     int            // packets in pkts
+	final bool           // no packet may be handed over: it was already, or there is nobody else
 }
 
 // drop ends a packet's way with a reason.

@@ -14,7 +14,7 @@ func (w *Worker) lookup(b *burst) {
 	for i := range b.n {
 		p := &b.pkts[i]
 		if p.verdict == VerdictForward {
-			p.ref = t.LookupAt(&p.tuple, p.hash, b.refs[i], w.clock.now)
+			p.ref = t.LookupAt(&p.tuple, p.hash, b.keys.Refs[i], w.clock.now)
 		}
 	}
 }

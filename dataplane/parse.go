@@ -7,10 +7,8 @@ import (
 	"github.com/xdpct/xdpct/packet"
 )
 
-// prefetchGroup is how many packets are parsed before their buckets are asked
-// for: a core cannot ask for many lines at once. matchDelay packets later the
-// buckets have come (memory takes 100 to 200 ns), and the records can be asked
-// for.
+// prefetchGroup is how many packets are parsed before the table is asked about
+// them, and matchDelay how many later the answer has come: see flowtable.Bulk.
 const (
 	prefetchGroup = 8
 	matchDelay    = 2 * prefetchGroup
@@ -18,28 +16,27 @@ const (
 
 // parse reads the headers of each packet and forms the tuple that the flow
 // table knows it by. Parsing later packets hides the memory latency of earlier
-// ones: as soon as a group of hashes is known, the table's buckets for them are
-// asked for, and when those have come, the records that they name.
+// ones: as soon as the hashes of a group are known, the table's buckets for
+// them are asked for, and when those have come, the records that they name.
 //
-// Reads: frame. Writes: hdr, plain, tuple, hash; inner and related for ICMP
-// errors.
+// Reads: frame. Writes: hdr, plain, tuple, hash, keys; inner and related for
+// ICMP errors.
 func (w *Worker) parse(b *burst) {
 	t := w.flows.table
 	for from := 0; from < b.n+matchDelay; from += prefetchGroup {
-		if from < b.n {
-			group := b.hashes[from:min(from+prefetchGroup, b.n)]
-			for i := range group {
-				p := &b.pkts[from+i]
-				w.parseOne(p)
-				group[i] = p.hash
-			}
-			t.PrefetchBuckets(group)
+		to := min(from+prefetchGroup, b.n)
+		for i := from; i < to; i++ {
+			p := &b.pkts[i]
+			w.parseOne(p)
+			b.keys.Hashes[i] = p.hash
 		}
+		t.Prefetch(&b.keys, min(from, b.n), max(to, min(from, b.n)))
+		t.MatchLate(&b.keys)
 		if at := from - matchDelay; at >= 0 {
-			end := min(at+prefetchGroup, b.n)
-			t.Candidates(b.hashes[at:end], b.refs[at:end])
+			t.Match(&b.keys, at, min(at+prefetchGroup, b.n))
 		}
 	}
+	t.MatchLate(&b.keys)
 }
 
 func (w *Worker) parseOne(p *pkt) {

@@ -23,8 +23,7 @@ type allocRun struct {
 	event Event
 
 	tuples [Burst]Tuple
-	hashes [Burst]uint64
-	refs   [Burst]Ref
+	bulk   Bulk
 }
 
 func TestNoAllocations(t *testing.T) {
@@ -95,9 +94,9 @@ func (r *allocRun) lookups() {
 	for base := 0; base < 2*allocFlows; base += Burst {
 		for i := range r.tuples {
 			r.tuples[i] = tuple4(base + i)
-			r.hashes[i] = r.tb.Hash(&r.tuples[i])
+			r.bulk.Hashes[i] = r.tb.Hash(&r.tuples[i])
 		}
-		r.tb.LookupBurst(&r.tuples, &r.hashes, &r.refs, Burst, r.now)
+		r.tb.LookupBurst(&r.tuples, &r.bulk, Burst, r.now)
 	}
 	r.remove()
 }

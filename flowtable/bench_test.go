@@ -44,8 +44,7 @@ func benchLookup(b *testing.B, hit bool, flows int) {
 	order := make([]uint32, 1<<16)
 	rng := rand.New(rand.NewPCG(1, 2))
 	var tuples [Burst]Tuple
-	var hashes [Burst]uint64
-	var refs [Burst]Ref
+	var bulk Bulk
 	lost := 0
 	b.ReportAllocs()
 	n := 0
@@ -63,11 +62,11 @@ func benchLookup(b *testing.B, hit bool, flows int) {
 		burst := order[n&1023*Burst:][:Burst]
 		n++
 		for i, o := range burst {
-			tuples[i] = tuple4(int(o))
-			hashes[i] = tb.Hash(&tuples[i])
+			setTuple4(&tuples[i], int(o))
+			bulk.Hashes[i] = tb.Hash(&tuples[i])
 		}
-		tb.LookupBurst(&tuples, &hashes, &refs, Burst, 1)
-		for _, r := range refs {
+		tb.LookupBurst(&tuples, &bulk, Burst, 1)
+		for _, r := range bulk.Refs {
 			if (r != 0) != hit {
 				lost++
 			}

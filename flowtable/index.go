@@ -27,6 +27,8 @@ const (
 // bucket is one line of the index.
 //
 //	0 tags of slots 0-7   8 tags of slots 8-11   12 bitmap   14 count   16 refs
+//
+// match_amd64.s reads it.
 type bucket struct {
 	// tags: 8 bits of the hash per slot, slot 0 lowest; 0 = slot empty.
 	tags8 uint64

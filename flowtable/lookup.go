@@ -84,94 +84,105 @@ func (t *Table) match(bk *bucket, tag uint8, p *probe, tu *Tuple) Ref {
 	}
 }
 
-// PrefetchBuckets asks for the primary buckets of some hashes. There is a
-// limit to what a core can ask for at once (about 12 to 48 lines), so a few at
-// a time, as soon as their hashes are known, is better than a burst at once.
+// Bulk is a lookup of up to Burst keys in steps, so that the cache misses of
+// many keys overlap: for a group of keys Prefetch, when their buckets have come
+// Match, then MatchLate, then LookupAt for each. Memory takes 100 to 200 ns:
+// between two steps of a group the caller takes those of other groups, or does
+// something else. Groups of 8 or 16 are best, because a core can ask for a few
+// dozen lines at once only.
+type Bulk struct {
+	Hashes [Burst]uint64 // of the keys; set by the caller before Prefetch
+	Refs   [Burst]Ref    // candidates, see LookupAt; set by Match and MatchLate
+	late   [Burst]uint8  // keys that may be in their alternative bucket
+	lates  int
+}
+
+// Prefetch asks for the primary buckets of keys from to to-1.
 //
 // Hot: once per packet, about 1 ns.
-func (t *Table) PrefetchBuckets(hashes []uint64) {
-	if len(hashes) > 0 {
-		prefetchBuckets(&t.buckets[0], t.nbuckets, &hashes[0], len(hashes))
+func (t *Table) Prefetch(k *Bulk, from, to int) {
+	if group := k.Hashes[from:to]; len(group) > 0 {
+		prefetchBuckets(&t.buckets[0], t.nbuckets, &group[0], len(group))
 	}
 }
 
-// Candidates sets refs[i] to the first reference whose tag fits hashes[i], 0 if
-// there is none, and asks for its record: LookupAt verifies it. It touches no
-// record. refs is at least as long as hashes, and that is at most Burst.
+// Match sets Refs of keys from to to-1 to the first reference in the primary
+// bucket whose tag fits, 0 if there is none, and asks for its record. Where a
+// key may be in its alternative bucket, it asks for that one and leaves the key
+// to the next MatchLate.
 //
-// Hot: once per packet, after PrefetchBuckets.
-func (t *Table) Candidates(hashes []uint64, refs []Ref) {
-	if len(hashes) == 0 {
-		return
+// Hot: once per packet, 3 ns.
+func (t *Table) Match(k *Bulk, from, to int) {
+	if from < to {
+		t.match64(k, from, to)
 	}
-	refs = refs[:len(hashes)]
-	t.candidates(hashes, refs)
-	for _, r := range refs {
-		if r == 0 {
-			t.candidatesAway(hashes, refs)
-			return
+}
+
+// MatchLate is Match for the keys that it has left since the last MatchLate: 3 %
+// of those in a full table, and a fifth of those that are not in it.
+func (t *Table) MatchLate(k *Bulk) {
+	for _, i := range k.late[:k.lates] {
+		hash := k.Hashes[i&(Burst-1)]
+		tag := tagOf(hash)
+		ref := &k.Refs[i&(Burst-1)]
+		*ref = t.buckets[t.alternative(t.bucketOf(hash), tag)].first(tag)
+		prefetchFlows(&t.flows[0], ref, 1)
+	}
+	k.lates = 0
+}
+
+// matchPortable is Match, without prefetching the alternative buckets.
+func (t *Table) matchPortable(k *Bulk, from, to int) {
+	for i := from; i < to; i++ {
+		hash := k.Hashes[i]
+		b := &t.buckets[t.bucketOf(hash)]
+		k.Refs[i] = b.first(tagOf(hash))
+		if k.Refs[i] == 0 && b.overflow != 0 {
+			k.late[k.lates&(Burst-1)] = uint8(i)
+			k.lates++
 		}
 	}
+	prefetchFlows(&t.flows[0], &k.Refs[from], to-from)
 }
 
-// candidatesAway is Candidates for the keys that are not in their primary
-// bucket: 3 % of those in a full table, and all that are not in the table.
-func (t *Table) candidatesAway(hashes []uint64, refs []Ref) {
-	var keys [Burst]uint8 // which of hashes
-	var alternatives [Burst]uint32
-	n := 0
-	for i, r := range refs {
-		if b := t.bucketOf(hashes[i]); r == 0 && t.buckets[b].overflow != 0 {
-			keys[n&(Burst-1)], alternatives[n&(Burst-1)] = uint8(i), t.alternative(b, tagOf(hashes[i]))
-			n++
-		}
-	}
-	prefetchAlternatives(&t.buckets[0], &alternatives[0], n)
-	for k := range n {
-		i := keys[k]
-		refs[i] = t.buckets[alternatives[k]].first(tagOf(hashes[i]))
-		prefetchFlows(&t.flows[0], &refs[i], 1)
-	}
-}
-
-// candidatesPortable sets refs[i] to the first reference in the primary bucket
-// of hashes[i] whose tag fits, 0 if there is none, and prefetches the records.
-// len(refs) = len(hashes) > 0.
-func (t *Table) candidatesPortable(hashes []uint64, refs []Ref) {
-	for i, hash := range hashes {
-		refs[i] = t.buckets[t.bucketOf(hash)].first(tagOf(hash))
-	}
-	prefetchFlows(&t.flows[0], &refs[0], len(refs))
-}
-
-// LookupAt is Lookup with a candidate: the usual case, that the candidate is
-// the flow, is decided without searching the bucket again. The table may have
-// changed since Candidates.
+// LookupAt is Lookup with a candidate of Match: the usual case, that the
+// candidate is the flow, is decided without searching the bucket again. Flows
+// may have been removed since Match, but a flow that was inserted is found only
+// if the key had a candidate.
 //
 // Hot: once per packet. 0 allocs.
 func (t *Table) LookupAt(tu *Tuple, hash uint64, candidate Ref, now Tick) Ref {
-	f := &t.flows[candidate.Index()]
-	if candidate != 0 && f.gen&1 == 0 {
-		p := probeOf(tu)
-		if t.same(candidate, &p, tu) {
-			if f.Expired(now) {
-				return 0
-			}
-			return candidate
-		}
+	if candidate == 0 {
+		return 0
 	}
-	return t.Lookup(tu, hash, now)
+	f := &t.flows[candidate>>1]
+	d := candidate & 1
+	p := probeOf(tu)
+	differs := f.addr[d] ^ p.addr | uint64(uint32(f.ports>>(d*32))^p.ports) |
+		f.meta&metaClassMask ^ p.class | uint64(f.gen&1)
+	if differs != 0 || tu.Family == packet.IPv6 && !t.same6(candidate, tu) {
+		return t.Lookup(tu, hash, now)
+	}
+	if f.Expired(now) {
+		return 0
+	}
+	return candidate
 }
 
-// LookupBurst looks up the first n tuples so that memory latencies overlap.
-// refs[i] = Lookup(&tuples[i]).
+// LookupBurst looks up the first n tuples so that memory latencies overlap:
+// k.Refs[i] = Lookup(&tuples[i]). The hashes are in k.
 //
 // Hot: once per burst. 0 allocs. BenchmarkLookup measures it.
-func (t *Table) LookupBurst(tuples *[Burst]Tuple, hashes *[Burst]uint64, refs *[Burst]Ref, n int, now Tick) {
+func (t *Table) LookupBurst(tuples *[Burst]Tuple, k *Bulk, n int, now Tick) {
+	const group = 16
 	n = min(n, Burst)
-	t.PrefetchBuckets(hashes[:n])
-	t.Candidates(hashes[:n], refs[:n])
-	for i := range n {
-		refs[i] = t.LookupAt(&tuples[i], hashes[i], refs[i], now)
+	end := func(g int) int { return min(max(g, 0)*group, n) } // of the groups before g
+	for g := range Burst/group + 3 {
+		t.Prefetch(k, end(g), end(g+1))
+		t.MatchLate(k)
+		t.Match(k, end(g-1), end(g))
+		for i := end(g - 3); i < end(g-2); i++ {
+			k.Refs[i] = t.LookupAt(&tuples[i], k.Hashes[i], k.Refs[i], now)
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package flowtable
 
 import (
-	"slices"
 	"testing"
 
 	"github.com/xdpct/xdpct/packet"
@@ -20,21 +19,20 @@ func TestBulkLookupEqualsLookup(t *testing.T) {
 	found := 0
 	for base := 0; base < 2*flows; base += Burst - 3 {
 		var tuples [Burst]Tuple
-		var hashes [Burst]uint64
-		var refs [Burst]Ref
+		var bulk Bulk
 		n := Burst - base%3
 		for i := range n {
 			tuples[i] = tuple4(base + i)
 			if i%2 == 1 {
 				tuples[i] = tuple6(base + i)
 			}
-			hashes[i] = tb.Hash(&tuples[i])
+			bulk.Hashes[i] = tb.Hash(&tuples[i])
 		}
-		tb.LookupBurst(&tuples, &hashes, &refs, n, 150)
+		tb.LookupBurst(&tuples, &bulk, n, 150)
 		for i := range n {
-			want := tb.Lookup(&tuples[i], hashes[i], 150)
-			if refs[i] != want {
-				t.Fatalf("%v: burst %d, single %d", &tuples[i], refs[i], want)
+			want := tb.Lookup(&tuples[i], bulk.Hashes[i], 150)
+			if bulk.Refs[i] != want {
+				t.Fatalf("%v: burst %d, single %d", &tuples[i], bulk.Refs[i], want)
 			}
 			if want != 0 {
 				found++
@@ -46,36 +44,43 @@ func TestBulkLookupEqualsLookup(t *testing.T) {
 	}
 }
 
-// The table is small and full, so that tags collide within buckets.
-func TestCandidatesEqualPortable(t *testing.T) {
+// The table is full, so that tags collide within buckets and keys overflow.
+func TestMatchEqualsPortable(t *testing.T) {
 	const flows = 3000
 	tb := newTable(t, flows)
 	for i := range flows {
 		mustInsert(t, tb, tuple4(i), 500, 0)
 	}
-	for _, n := range []int{1, 2, 7, Burst} {
-		hashes, got, want := make([]uint64, n), make([]Ref, n), make([]Ref, n)
-		found := 0
-		for base := 0; base < 2*flows; base += n {
-			for i := range hashes {
-				tu := tuple4(base + i)
-				hashes[i] = tb.Hash(&tu)
-				if base == 0 && i == 0 {
-					hashes[i] &^= 0xff // tag 0 counts as 1
-				}
-			}
-			tb.candidates(hashes, got)
-			tb.candidatesPortable(hashes, want)
-			if !slices.Equal(got, want) {
-				t.Fatalf("hashes %x: %v, want %v", hashes, got, want)
-			}
-			for _, r := range got {
-				found += int(min(r, 1))
+	found, late := 0, 0
+	for base := 0; base < 2*flows; base += Burst {
+		var got, want Bulk
+		for i := range got.Hashes {
+			tu := tuple4(base + i)
+			got.Hashes[i] = tb.Hash(&tu)
+			if base == 0 && i == 0 {
+				got.Hashes[i] &^= 0xff // tag 0 counts as 1
 			}
 		}
-		if found < flows/2 || found == 2*flows {
-			t.Errorf("%d of %d keys have a candidate: the test tests little", found, 2*flows)
+		want.Hashes = got.Hashes
+		for _, k := range []int{0, 1, 8, 13} { // groups of 1, 7, 5 and 51
+			to := map[int]int{0: 1, 1: 8, 8: 13, 13: Burst}[k]
+			tb.Match(&got, k, to)
+			tb.matchPortable(&want, k, to)
 		}
+		if got != want {
+			t.Fatalf("got %+v, want %+v", got, want)
+		}
+		late += got.lates
+		tb.MatchLate(&got)
+		for i, r := range got.Refs {
+			found += int(min(r, 1))
+			if tb.lookup(tuple4(base+i), 0) != 0 && r == 0 && (base > 0 || i > 0) {
+				t.Fatalf("key %d has no candidate", base+i)
+			}
+		}
+	}
+	if found < flows || found == 2*flows || late < 100 {
+		t.Errorf("of %d keys %d have a candidate, %d late: the test tests little", 2*flows, found, late)
 	}
 }
 
@@ -94,8 +99,8 @@ func TestLookupAtSurvivesChangesInTheBurst(t *testing.T) {
 		t.Errorf("stale candidate of a reused record: %d", r)
 	}
 	idx = mustInsert(t, tb, tu, 100, 0)
-	if r := tb.LookupAt(&tu, hash, 0, 0); r != RefOf(idx, DirOriginal) {
-		t.Errorf("flow made after Candidates: %d", r)
+	if r := tb.LookupAt(&tu, hash, stale, 0); r != RefOf(idx, DirOriginal) {
+		t.Errorf("the flow behind a wrong candidate: %d", r)
 	}
 }
 

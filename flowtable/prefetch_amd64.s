@@ -44,22 +44,3 @@ loop:
 
 done:
 	RET
-
-// func prefetchAlternatives(buckets *bucket, indices *uint32, count int)
-TEXT ·prefetchAlternatives(SB), NOSPLIT, $0-24
-	MOVQ buckets+0(FP), DI
-	MOVQ indices+8(FP), SI
-	MOVQ count+16(FP), CX
-	TESTQ CX, CX
-	JLE  done
-
-loop:
-	MOVL (SI), AX
-	SHLQ $6, AX
-	PREFETCHT0 (DI)(AX*1)
-	ADDQ $4, SI
-	DECQ CX
-	JNZ  loop
-
-done:
-	RET

@@ -42,21 +42,3 @@ loop:
 
 done:
 	RET
-
-// func prefetchAlternatives(buckets *bucket, indices *uint32, count int)
-TEXT ·prefetchAlternatives(SB), NOSPLIT, $0-24
-	MOVD buckets+0(FP), R0
-	MOVD indices+8(FP), R2
-	MOVD count+16(FP), R3
-	CMP  $0, R3
-	BLE  done
-
-loop:
-	MOVWU.P 4(R2), R4
-	ADD  R4<<6, R0, R5
-	PRFM (R5), PLDL1KEEP
-	SUBS $1, R3, R3
-	BNE  loop
-
-done:
-	RET

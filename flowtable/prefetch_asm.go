@@ -12,9 +12,3 @@ func prefetchBuckets(buckets *bucket, n uint64, hashes *uint64, count int)
 //
 //go:noescape
 func prefetchFlows(flows *Flow, refs *Ref, count int)
-
-// prefetchAlternatives touches buckets[i] for count indices, the first at
-// indices.
-//
-//go:noescape
-func prefetchAlternatives(buckets *bucket, indices *uint32, count int)

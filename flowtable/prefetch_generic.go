@@ -8,5 +8,3 @@ package flowtable
 func prefetchBuckets(*bucket, uint64, *uint64, int) {}
 
 func prefetchFlows(*Flow, *Ref, int) {}
-
-func prefetchAlternatives(*bucket, *uint32, int) {}

@@ -24,9 +24,15 @@ func newTable(t testing.TB, maxFlows int) *Table {
 }
 
 // tuple4 returns the i-th of many distinct IPv4 UDP tuples.
-func tuple4(i int) Tuple {
-	return Tuple{Src: packet.Addr{Lo: 0x0a000000 + uint64(i>>10)}, Dst: packet.Addr{Lo: 0xc0000201},
-		SrcPort: uint16(i&1023) + 1024, DstPort: 53, Proto: packet.ProtoUDP, Family: packet.IPv4}
+func tuple4(i int) (t Tuple) {
+	setTuple4(&t, i)
+	return t
+}
+
+// setTuple4 is tuple4 in place: copying a tuple right after it was put together
+// waits 20 ns for its narrow stores.
+func setTuple4(t *Tuple, i int) {
+	t.Set4(0x0a000000_c0000201+uint64(i>>10)<<32, uint32(i&1023+1024)<<16|53, packet.ProtoUDP)
 }
 
 // tuple6 is tuple4 for IPv6.
