@@ -130,8 +130,7 @@ func (s *tableSubject) round(d time.Duration) ([]float64, error) {
 // lookup returns ns for a lookup among bursts of 64, hash included, of the
 // keys of flows from number first on.
 func (s *tableSubject) lookup(d time.Duration, first int) (float64, error) {
-	var hashes [flowtable.Burst]uint64
-	var refs [flowtable.Burst]flowtable.Ref
+	var bulk flowtable.Bulk
 	n, found, spent := 0, 0, time.Duration(0)
 	for spent < d {
 		s.keys.pick(first, s.flows)
@@ -139,10 +138,10 @@ func (s *tableSubject) lookup(d time.Duration, first int) (float64, error) {
 		for at := 0; at < keyChunk; at += flowtable.Burst {
 			burst := (*[flowtable.Burst]flowtable.Tuple)(s.keys.tuples[at:])
 			for i := range burst {
-				hashes[i] = s.table.Hash(&burst[i])
+				bulk.Hashes[i] = s.table.Hash(&burst[i])
 			}
-			s.table.LookupBurst(burst, &hashes, &refs, flowtable.Burst, s.now)
-			for _, r := range refs {
+			s.table.LookupBurst(burst, &bulk, flowtable.Burst, s.now)
+			for _, r := range bulk.Refs {
 				if r != 0 {
 					found++
 				}
