@@ -22,23 +22,24 @@ func (w *Worker) translate(b *burst) {
 const translated = flowtable.StatusSNAT | flowtable.StatusDNAT
 
 func (w *Worker) translateOne(p *pkt) {
-	idx := p.ref.Index()
-	if w.flows.table.Flow(idx).Status()&translated == 0 {
+	idx, dir := p.ref.Index(), p.ref.Dir()
+	f := w.flows.table.Flow(idx)
+	if f.Status()&translated == 0 {
 		return
 	}
 	if p.plain {
-		addrs, ports := w.flows.table.Target4(idx, p.ref.Dir())
+		addrs, ports := f.Target4(dir)
 		nat.RewritePlain(p.frame, p.hdr.Proto, addrs, ports)
 		return
 	}
 	var to flowtable.Tuple
 	if p.related {
 		quoted := p.tuple.Invert()
-		w.flows.table.Tuple(idx, p.ref.Dir().Opposite(), &to)
+		w.flows.table.Tuple(idx, dir.Opposite(), &to)
 		nat.RewriteICMPError(p.frame, &p.hdr, &p.inner, &quoted, &to)
 		return
 	}
-	w.flows.table.Target(idx, p.ref.Dir(), &to)
+	w.flows.table.Target(idx, dir, &to)
 	nat.Rewrite(p.frame, &p.hdr, &p.tuple, &to)
 }
 

@@ -1,6 +1,7 @@
 package flowtable
 
 import (
+	"math/bits"
 	"sync/atomic"
 
 	"github.com/xdpct/xdpct/packet"
@@ -127,6 +128,15 @@ func (f *Flow) Family() packet.Family {
 		return packet.IPv6
 	}
 	return packet.IPv4
+}
+
+// Target4 is Table.Target for an IPv4 flow of TCP or UDP, in the form of the
+// packet: source<<32|destination address, source<<16|destination port.
+//
+// Hot: once per packet of a translated flow.
+func (f *Flow) Target4(d Dir) (addrs uint64, ports uint32) {
+	o := d.Opposite() & 1
+	return bits.RotateLeft64(f.addr[o], 32), uint32(f.ports >> (o * 32))
 }
 
 // AddStatus sets status bits. Owner: worker.

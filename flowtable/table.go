@@ -2,7 +2,6 @@ package flowtable
 
 import (
 	"fmt"
-	"math/bits"
 	"math/rand/v2"
 
 	"github.com/xdpct/xdpct/packet"
@@ -214,16 +213,6 @@ func (t *Table) Target(idx uint32, d Dir, out *Tuple) {
 	}
 	out.Src = packet.Addr{Lo: f.addr[o] & 0xffffffff}
 	out.Dst = packet.Addr{Lo: f.addr[o] >> 32}
-}
-
-// Target4 is Target for an IPv4 flow of TCP or UDP, in the form of the packet:
-// source<<32|destination address, source<<16|destination port.
-//
-// Hot: once per packet of a translated flow. 0 allocs, the record's line.
-func (t *Table) Target4(idx uint32, d Dir) (addrs uint64, ports uint32) {
-	f := &t.flows[idx]
-	o := d.Opposite() & 1
-	return bits.RotateLeft64(f.addr[o], 32), uint32(f.ports >> (o * 32))
 }
 
 // Insert adds a flow under both its tuples. reply is what an answer looks like

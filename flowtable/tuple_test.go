@@ -147,7 +147,7 @@ func TestPacketFormOfTuples(t *testing.T) {
 		for d := range Dir(2) {
 			var want Tuple
 			tb.Target(idx, d, &want)
-			addrs, ports := tb.Target4(idx, d)
+			addrs, ports := tb.Flow(idx).Target4(d)
 			tu.Set4(addrs, ports, proto)
 			if tu != want {
 				t.Errorf("%v: %v, want %v", d, &tu, &want)
