@@ -52,7 +52,7 @@ vet: ## formatting, go vet and shellcheck: what make test runs
 	@unformatted=$$(gofmt -s -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt'd (make fmt): $$unformatted" >&2; exit 1; fi
 	go vet ./...
-	shellcheck scripts/* .ci/run
+	shellcheck scripts/* .ci/run bench/pktgen/*.sh
 
 # Too many dependencies for go.mod: run at this version.
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
