@@ -62,9 +62,10 @@ func (h IPv4Header) TTL() uint8 { return h[8] }
 // word load would stall on the store buffer (6 ns).
 // Precondition: TTL() > 0.
 func (h IPv4Header) DecrementTTL() {
-	old := binary.BigEndian.Uint16(h[8:])
-	binary.BigEndian.PutUint16(h[8:], old-1<<8)
-	h.SetChecksum(Update(h.Checksum(), old, old-1<<8))
+	b := (*[4]byte)(h[8:12])
+	old, csum := binary.BigEndian.Uint16(b[:]), binary.BigEndian.Uint16(b[2:])
+	binary.BigEndian.PutUint16(b[:], old-1<<8)
+	binary.BigEndian.PutUint16(b[2:], Update(csum, old, old-1<<8))
 }
 
 // Proto returns the protocol number of the payload.
