@@ -85,8 +85,29 @@ fuzz-short: ## fuzz the parser and the FTP text for 5 s each
 # so that they measure the code that runs.
 PROFILE := cmd/xdpct/default.pgo
 
+# Where results go. All of a run are made from one file of JSON lines.
+RESULTS := dist/bench
+
+# bench-report turns $(RESULTS)/NAME.jsonl into tables, and all results into plots.
+define bench-report
+	bin/xdpct bench report -o csv $(RESULTS)/$(1).jsonl >$(RESULTS)/$(1).csv
+	bin/xdpct bench report -o markdown $(RESULTS)/$(1).jsonl >$(RESULTS)/$(1).md
+	go run ./bench/plot -o $(RESULTS) $(RESULTS)/*.jsonl
+endef
+
 .PHONY: bench
-bench: ## benchmarks (BENCH=regexp BENCHTIME=1s COUNT=1)
+bench: build ## measure this machine in memory, no root: dist/bench (QUICK=1: 2 minutes)
+	@mkdir -p $(RESULTS)
+	bin/xdpct bench all --memory-only $(if $(QUICK),--quick) -o json >$(RESULTS)/memory.part
+	mv $(RESULTS)/memory.part $(RESULTS)/memory.jsonl
+	$(call bench-report,memory)
+
+.PHONY: bench-compare
+bench-compare: ## is the path slower than at REF? (REF=git ref RUNS=8 THRESHOLD=5)
+	@scripts/bench-compare $(or $(REF),$(error REF is missing: make bench-compare REF=main))
+
+.PHONY: bench-go
+bench-go: ## Go benchmarks of all packages (BENCH=regexp BENCHTIME=1s COUNT=1)
 	go test -pgo $(CURDIR)/$(PROFILE) -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) \
 		$$(go list ./... | grep -v /test/)
 

@@ -12,6 +12,7 @@ const frameLen = 60
 
 // framer builds packets.
 type framer struct {
+	macs
 	proto uint8
 	frame [frameLen]byte
 }
@@ -22,7 +23,7 @@ func (f *framer) build(port int, t *tuple, flags uint8) []byte {
 	b := f.frame[:]
 	clear(b)
 	eth := packet.Ethernet(b)
-	eth.SetAddrs(&gatewayMAC[port], &stationMAC[port])
+	eth.SetAddrs(&f.gateway[port], &f.station[port])
 	binary.BigEndian.PutUint16(eth[12:], packet.EtherTypeIPv4)
 	src, dst := packet.Addr{Lo: uint64(t.src)}, packet.Addr{Lo: uint64(t.dst)}
 	ip := packet.IPv4Header(b[packet.EthernetLen:])

@@ -85,24 +85,28 @@ func (b *burstTimes) values() []float64 {
 	var list []float64
 	for _, times := range [][]float64{b.whole, b.expiry} {
 		slices.Sort(times)
-		for _, p := range percentiles {
+		for _, p := range percentiles() {
 			list = append(list, bench.Quantile(times, p.at))
 		}
 	}
 	return append(list, 100*float64(b.preempted)/float64(len(b.whole)+b.preempted))
 }
 
-// percentiles that are reported of the times of a phase.
-var percentiles = []struct {
+// percentile is a value that is reported of the times of a phase.
+type percentile struct {
 	name string
 	at   float64
-}{{"p50", 0.5}, {"p99", 0.99}, {"p99.9", 0.999}, {"max", 1}}
+}
+
+func percentiles() []percentile {
+	return []percentile{{"p50", 0.5}, {"p99", 0.99}, {"p99.9", 0.999}, {"max", 1}}
+}
 
 func (s *massExpiry) quantities() []quantity {
 	var list []quantity
 	for _, expiring := range []int{0, s.flows} {
 		for _, part := range []string{"burst", "tick"} {
-			for _, p := range percentiles {
+			for _, p := range percentiles() {
 				list = append(list, quantity{map[string]any{"expiring": expiring, "part": part, "stat": p.name}, "ns"})
 			}
 		}

@@ -16,21 +16,28 @@ const (
 	external = 1
 )
 
-var (
-	gatewayMAC = [2][6]byte{{2, 0, 10, 0, 0, 1}, {2, 0, 203, 0, 113, 1}}
-	stationMAC = [2][6]byte{{2, 0, 10, 0, 0, 9}, {2, 0, 203, 0, 113, 9}}
-)
+// macs are the MAC addresses on either side: of the gateway's port, and of the
+// only station that it talks to there.
+type macs struct{ gateway, station [2][6]byte }
+
+func fixedMACs() macs {
+	return macs{
+		gateway: [2][6]byte{{2, 0, 10, 0, 0, 1}, {2, 0, 203, 0, 113, 1}},
+		station: [2][6]byte{{2, 0, 10, 0, 0, 9}, {2, 0, 203, 0, 113, 9}},
+	}
+}
 
 // network is a router with hosts behind a gateway on either side.
 func network() *fib.Mirror {
 	p := netip.MustParsePrefix
 	a := netip.MustParseAddr
+	m := fixedMACs()
 	return fib.NewFixed([]fib.FixedPort{
-		{Number: internal, MAC: gatewayMAC[0], MTU: 1500, Addrs: []netip.Prefix{p("192.168.0.1/24")}},
-		{Number: external, MAC: gatewayMAC[1], MTU: 1500, Addrs: []netip.Prefix{p("203.0.113.1/24")}},
+		{Number: internal, MAC: m.gateway[0], MTU: 1500, Addrs: []netip.Prefix{p("192.168.0.1/24")}},
+		{Number: external, MAC: m.gateway[1], MTU: 1500, Addrs: []netip.Prefix{p("203.0.113.1/24")}},
 	}, []fib.FixedRoute{
-		{Dst: p("10.0.0.0/8"), Port: internal, Gateway: a("192.168.0.9"), MAC: stationMAC[0]},
-		{Dst: p("0.0.0.0/0"), Port: external, Gateway: a("203.0.113.9"), MAC: stationMAC[1]},
+		{Dst: p("10.0.0.0/8"), Port: internal, Gateway: a("192.168.0.9"), MAC: m.station[0]},
+		{Dst: p("0.0.0.0/0"), Port: external, Gateway: a("203.0.113.9"), MAC: m.station[1]},
 	})
 }
 

@@ -17,12 +17,8 @@ type benchFlags struct {
 	quick  bool
 }
 
-// What --quick sets, where the flag of the same name is not given.
-var (
-	quickFlows = []int{1_000, 100_000, 1_000_000}
-	quickNATs  = []string{"none", "snat"}
-)
-
+// What --quick sets, where the flag of the same name is not given; and up to 1 M
+// flows, without DNAT.
 const (
 	quickRounds = 3
 	quickTime   = memory.DefaultTime / 5
@@ -68,10 +64,10 @@ func (b *benchFlags) complete(cmd *cobra.Command) error {
 			o.Time = quickTime
 		}
 		if !given("flows") {
-			o.Flows = quickFlows
+			o.Flows = []int{1_000, 100_000, 1_000_000}
 		}
 		if !given("nat") {
-			o.NATs = quickNATs
+			o.NATs = []string{"none", "snat"}
 		}
 	}
 	if o.Rounds < 1 || o.Time <= 0 {
