@@ -1,16 +1,31 @@
 package bench
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 )
 
 // Run is the results that belong to one header.
 type Run struct {
 	Header  Header
 	Records []Record
+}
+
+// ReadFile reads a file of results.
+func ReadFile(name string) ([]Run, error) {
+	content, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := Read(bytes.NewReader(content))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return runs, nil
 }
 
 // Read reads what the writer of JSON lines printed, one run or several after

@@ -111,14 +111,9 @@ func charts() []chart {
 func read(files []string) ([]bench.Record, error) {
 	var records []bench.Record
 	for _, name := range files {
-		f, err := os.Open(name)
+		runs, err := bench.ReadFile(name)
 		if err != nil {
 			return nil, err
-		}
-		runs, err := bench.Read(f)
-		f.Close()
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		for _, r := range runs {
 			records = append(records, r.Records...)

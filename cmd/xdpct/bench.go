@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"runtime"
 
@@ -139,7 +138,7 @@ func newBenchReportCommand(e *env) *cobra.Command {
 			}
 			for _, name := range args {
 				if err := reportFile(w, name); err != nil {
-					return fmt.Errorf("%s: %w", name, err)
+					return err
 				}
 			}
 			return w.Close()
@@ -151,12 +150,7 @@ func newBenchReportCommand(e *env) *cobra.Command {
 
 // reportFile prints the results of one file.
 func reportFile(w bench.Writer, name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	runs, err := bench.Read(f)
+	runs, err := bench.ReadFile(name)
 	if err != nil {
 		return err
 	}
