@@ -65,12 +65,14 @@ func measure(b *testing.B, p passer, err error, unit string) {
 	}
 	packets, inside := 0, time.Duration(0)
 	err = bench.Pinned(cpus[len(cpus)-1], func() error {
-		for b.Loop() {
+		for watch := bench.WatchDisturbance(); b.Loop(); {
 			n, spent, err := p.Pass()
 			if err != nil {
 				return err
 			}
-			packets, inside = packets+n, inside+spent
+			if watch.Keep() {
+				packets, inside = packets+n, inside+spent
+			}
 		}
 		return nil
 	})

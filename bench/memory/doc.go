@@ -20,5 +20,6 @@
 // All parameter sets of a scenario are made first and then measured in turns,
 // one round of each after the other, so that a machine that changes its speed
 // changes it for all of them. The first round warms up and does not count. The
-// thread is pinned to one CPU and the garbage collector is off.
+// thread is pinned to one CPU and the garbage collector is off. Passes through
+// the path during which the kernel gave that CPU to somebody else are left out.
 package memory

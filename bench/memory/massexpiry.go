@@ -5,8 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/xdpct/xdpct/bench"
 	"github.com/xdpct/xdpct/dataplane"
 	"github.com/xdpct/xdpct/packet"
@@ -48,35 +46,23 @@ func (s *massExpiry) prepare() error {
 
 func (s *massExpiry) close() error { return s.traffic.close() }
 
-// burstTimes are those of the bursts of one phase, in ns. Bursts during which
-// the kernel gave the CPU to another thread are only counted: on a machine that
-// is not idle they would be all that the worst values tell.
+// burstTimes are those of the bursts of one phase, in ns. Bursts that were
+// disturbed are only counted.
 type burstTimes struct {
 	whole     []float64 // runBurst
 	expiry    []float64 // its expire stage: one tick of the wheel
 	preempted int
-	switches  int64 // involuntary ones of this thread, so far
+	watch     *bench.Disturbance
 }
 
 // add takes in a burst.
 func (b *burstTimes) add(_ int, stages *dataplane.StageTimes) {
-	if n := switches(); n != b.switches {
-		b.switches = n
+	if b.watch.Seen() {
 		b.preempted++
 		return
 	}
 	b.whole = append(b.whole, float64(stages.Total()))
 	b.expiry = append(b.expiry, float64(stages[dataplane.StageExpire]))
-}
-
-// switches returns how often the kernel has taken the CPU from this thread, 0
-// if it does not tell.
-func switches() int64 {
-	var u unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_THREAD, &u) != nil {
-		return 0
-	}
-	return u.Nivcsw
 }
 
 // values are the percentiles of bursts and ticks, then the share of bursts that
@@ -142,7 +128,7 @@ func (s *massExpiry) round(time.Duration) ([]float64, error) {
 // observe times bursts while packets come and more tells to go on.
 func (s *massExpiry) observe(more func() bool) (*burstTimes, error) {
 	t := s.traffic
-	times := &burstTimes{switches: switches()}
+	times := &burstTimes{watch: bench.WatchDisturbance()}
 	for more() {
 		if err := t.deliverRandom(ringful); err != nil {
 			return nil, err

@@ -146,12 +146,14 @@ func (c *Churn) quantities() []quantity {
 
 func (c *Churn) round(d time.Duration) ([]float64, error) {
 	made, tried, spent := 0, 0, time.Duration(0)
-	for spent < d {
+	for watch := bench.WatchDisturbance(); spent < d; {
 		n, s, err := c.Pass()
 		if err != nil {
 			return nil, err
 		}
-		made, tried, spent = made+n, tried+ringful, spent+s
+		if watch.Keep() {
+			made, tried, spent = made+n, tried+ringful, spent+s
+		}
 	}
 	values := []float64{float64(made) / spent.Seconds()}
 	if c.use != 0 {

@@ -120,12 +120,14 @@ func (p *Path) shortBursts() (packets int, spent time.Duration, err error) {
 // packets measures passes for about d and returns ns per packet.
 func (p *Path) packets(d time.Duration) (float64, error) {
 	packets, spent := 0, time.Duration(0)
-	for spent < d {
+	for watch := bench.WatchDisturbance(); spent < d; {
 		n, s, err := p.Pass()
 		if err != nil {
 			return 0, err
 		}
-		packets, spent = packets+n, spent+s
+		if watch.Keep() {
+			packets, spent = packets+n, spent+s
+		}
 	}
 	return perOperation(spent, packets), nil
 }
@@ -161,23 +163,29 @@ func (p *Path) round(d time.Duration) ([]float64, error) {
 // byStage appends the ns per packet of each stage, measured for about d,
 // without the cost of the clock.
 func (p *Path) byStage(values []float64, d time.Duration) ([]float64, error) {
-	var sum dataplane.StageTimes
-	packets := 0
-	add := func(taken int, times *dataplane.StageTimes) {
-		packets += taken
+	var sum, pass dataplane.StageTimes
+	add := func(_ int, times *dataplane.StageTimes) {
 		for i := range times {
-			sum[i] += times[i] - p.clock
+			pass[i] += times[i] - p.clock
 		}
 	}
-	for sum.Total() < d {
+	packets := 0
+	for watch := bench.WatchDisturbance(); sum.Total() < d; {
 		if err := p.traffic.deliverRandom(ringful); err != nil {
 			return nil, err
 		}
+		pass = dataplane.StageTimes{}
 		for left := 2 * ringful; left > 0; {
 			left -= p.traffic.StagedBurst(0, add)
 		}
 		if err := p.traffic.drainAll(2 * ringful); err != nil {
 			return nil, err
+		}
+		if watch.Keep() {
+			packets += 2 * ringful
+			for i := range pass {
+				sum[i] += pass[i]
+			}
 		}
 	}
 	for _, spent := range sum {
