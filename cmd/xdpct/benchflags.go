@@ -15,6 +15,8 @@ type benchFlags struct {
 	memory memory.Options
 	output string
 	quick  bool
+	// memoryOnly leaves out what needs root.
+	memoryOnly bool
 }
 
 // What --quick sets, where the flag of the same name is not given; and up to 1 M
@@ -34,6 +36,9 @@ func (b *benchFlags) register(cmd *cobra.Command, scenario string) {
 	f.IntSliceVar(&o.Flows, "flows", memory.DefaultFlows(), "`numbers` of flows in the table")
 	f.BoolVar(&b.quick, "quick", false,
 		fmt.Sprintf("%d rounds of %v, up to 1 M flows, no dnat, where other flags do not say otherwise (default false)", quickRounds, quickTime))
+	if scenario == "all" {
+		f.BoolVar(&b.memoryOnly, "memory-only", false, "leave out what needs root and interfaces (default false)")
+	}
 	if scenario == "pipeline" || scenario == "all" {
 		f.StringSliceVar(&o.Protos, "proto", memory.DefaultProtos(), "`protocols` of the flows: udp, tcp")
 		f.StringSliceVar(&o.NATs, "nat", memory.DefaultNATs(), "`translations` of the flows: none, snat, dnat")
