@@ -95,6 +95,8 @@ func TestTable(t *testing.T) {
 	want(t, got, "ns/op", "flows=64 impl=xdpct load=100 op=hit", "flows=1000 impl=xdpct load=50 op=expire",
 		"flows=1000 impl=go map op=remove", "flows=64 impl=slow op=hit")
 	want(t, got, "bytes/flow", "flows=1000 impl=xdpct load=100 part=table")
+	want(t, got, "%", "flows=1000 impl=xdpct load=50 share=buckets that overflowed")
+	want(t, got, "% of buckets", "flows=1000 impl=xdpct keys_in_bucket=12 load=100")
 }
 
 // slowPeer is a table of another implementation.

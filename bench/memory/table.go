@@ -99,10 +99,19 @@ func (s *tableSubject) close() error {
 
 func (s *tableSubject) quantities() []quantity {
 	var list []quantity
-	for _, op := range []string{"hit", "miss", "insert", "remove", "expire"} {
-		list = append(list, quantity{map[string]any{"impl": "xdpct", "flows": s.flows, "load": s.load, "op": op}, "ns/op"})
+	add := func(unit, param string, value any) {
+		list = append(list, quantity{map[string]any{"impl": "xdpct", "flows": s.flows, "load": s.load, param: value}, unit})
 	}
-	return append(list, quantity{map[string]any{"impl": "xdpct", "flows": s.flows, "load": s.load, "part": "table"}, "bytes/flow"})
+	for _, op := range []string{"hit", "miss", "insert", "remove", "expire"} {
+		add("ns/op", "op", op)
+	}
+	add("bytes/flow", "part", "table")
+	add("%", "share", "keys not in their first bucket")
+	add("%", "share", "buckets that overflowed")
+	for k := range len(flowtable.IndexStats{}.Filled) {
+		add("% of buckets", "keys_in_bucket", k)
+	}
+	return list
 }
 
 func (s *tableSubject) round(d time.Duration) ([]float64, error) {
@@ -121,11 +130,23 @@ func (s *tableSubject) round(d time.Duration) ([]float64, error) {
 		}
 	}
 	n := c.batches * len(s.batch)
-	return []float64{
+	return append([]float64{
 		hit, miss, perOperation(c.insert, 2*n), perOperation(c.remove, n), perOperation(c.expire, n),
 		float64(s.table.MemoryBytes()) / float64(s.flows),
-	}, nil
+	}, s.shares()...), nil
 }
+
+// shares tell how the keys lie in the buckets of the index, in percent.
+func (s *tableSubject) shares() []float64 {
+	i := s.table.IndexStats()
+	list := []float64{percent(i.Away, i.Keys), percent(i.Overflowed, i.Buckets)}
+	for _, n := range i.Filled {
+		list = append(list, percent(n, i.Buckets))
+	}
+	return list
+}
+
+func percent(part, all int) float64 { return 100 * float64(part) / float64(all) }
 
 // lookup returns ns for a lookup among bursts of 64, hash included, of the
 // keys of flows from number first on.
