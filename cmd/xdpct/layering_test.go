@@ -191,3 +191,19 @@ func TestFilesAreNamedAfterTheirSubject(t *testing.T) {
 		}
 	})
 }
+
+// What draws plots is a program of its own, because it is large.
+func TestTheGatewayDrawsNothing(t *testing.T) {
+	list := exec.Command("go", "list", "-deps", "./cmd/xdpct")
+	list.Dir = moduleRoot(t)
+	list.Stderr = os.Stderr
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path := range strings.Lines(string(out)) {
+		if strings.HasPrefix(path, "gonum.org/") {
+			t.Errorf("cmd/xdpct links %s", strings.TrimSpace(path))
+		}
+	}
+}
