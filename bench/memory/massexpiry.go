@@ -112,24 +112,27 @@ func (s *massExpiry) round(time.Duration) ([]float64, error) {
 	t.framer.proto = packet.ProtoTCP
 
 	// As many bursts before as there will be with the expiry, or more.
-	passes := 1 + s.flows/(2*ringful)
-	quiet, err := s.observe(func() bool { passes--; return passes >= 0 })
+	quiet, err := s.observe(1+s.flows/(2*ringful), func() bool { return false })
 	if err != nil {
 		return nil, err
 	}
 	t.step(2 * shortTimeout.Duration())
-	busy, err := s.observe(func() bool { return t.Tables()[0].Len() > bystanders })
+	// However small the budget of a burst, it is one flow at least.
+	busy, err := s.observe(2+s.flows/(2*ringful/dataplane.BurstSize), func() bool { return t.Tables()[0].Len() <= bystanders })
 	if err != nil {
 		return nil, err
+	}
+	if n := t.Tables()[0].Len() - bystanders; n > 0 {
+		return nil, fmt.Errorf("%d of %d flows did not expire", n, s.flows)
 	}
 	return append(quiet.values(), busy.values()...), nil
 }
 
-// observe times bursts while packets come and more tells to go on.
-func (s *massExpiry) observe(more func() bool) (*burstTimes, error) {
+// observe times the bursts of at most so many passes, until it is told to end.
+func (s *massExpiry) observe(passes int, end func() bool) (*burstTimes, error) {
 	t := s.traffic
 	times := &burstTimes{watch: bench.WatchDisturbance()}
-	for more() {
+	for ; passes > 0 && !end(); passes-- {
 		if err := t.deliverRandom(ringful); err != nil {
 			return nil, err
 		}

@@ -128,6 +128,29 @@ func TestTimers(t *testing.T) {
 	want(t, got, "ns", "expiring=1000 part=burst stat=p99.9", "expiring=1000 part=tick stat=max", "expiring=0 part=burst stat=p50")
 }
 
+// The generator's flows are all different, and clients' ports are not reserved
+// ones.
+func TestTuplesDiffer(t *testing.T) {
+	for _, nat := range DefaultNATs() {
+		s := Set{NAT: nat}
+		seen := make(map[tuple]int)
+		ports := make(map[uint16]bool)
+		for i := range 100_000 {
+			tu := s.tupleOf(i)
+			if before, twice := seen[tu]; twice {
+				t.Fatalf("%s: flows %d and %d are %+v", nat, before, i, tu)
+			}
+			if tu.srcPort < firstPort {
+				t.Fatalf("%s: flow %d has port %d", nat, i, tu.srcPort)
+			}
+			seen[tu], ports[tu.srcPort] = i, true
+		}
+		if len(ports) < portCount/2 {
+			t.Errorf("%s: %d ports are used, want most", nat, len(ports))
+		}
+	}
+}
+
 // A packet that is dropped must not make a figure.
 func TestADropIsAnError(t *testing.T) {
 	p, err := NewPath(Set{Flows: 64, Proto: "tcp", NAT: natNone})
