@@ -33,7 +33,7 @@ type pkt struct {
 	hdr     packet.Headers    // where the headers are
 	ref     flowtable.Ref     // flow and direction; 0 = none
 	hop     uint16            // next hop, from forward on
-	in      uint8             // number of the port that it came in by
+	in, out uint8             // numbers of the ports; out from forward on
 	verdict Verdict           //
 	reason  DropReason        // valid iff verdict is VerdictDrop
 	plain   bool              // packet.ParsePlain took it
@@ -54,10 +54,11 @@ const (
 // burst is the packets that go through the stages together. It belongs to one
 // worker and is used again for each burst.
 type burst struct {
-	pkts  [BurstSize]pkt
-	keys  flowtable.Bulk // the lookup of all packets
-	n     int            // packets in pkts
-	final bool           // no packet may be handed over: it was already, or there is nobody else
+	pkts   [BurstSize]pkt
+	keys   flowtable.Bulk // the lookup of all packets
+	n      int            // packets in pkts
+	helped bool           // a packet has class helpInspect
+	final  bool           // no packet may be handed over: it was already, or there is nobody else
 }
 
 // drop ends a packet's way with a reason.

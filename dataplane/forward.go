@@ -9,7 +9,7 @@ import (
 // forward finds each packet's next hop, lowers its TTL and writes the Ethernet
 // header of the way out.
 //
-// Reads: frame, hdr, ref, bare. Writes: hop, frame, verdict. The next hop is
+// Reads: frame, hdr, ref, bare. Writes: hop, out, frame, verdict. The next hop is
 // kept in the flow, and looked up again only when a route or neighbour
 // changed.
 func (w *Worker) forward(b *burst) {
@@ -43,6 +43,7 @@ func (w *Worker) forwardOne(p *pkt) {
 		w.hold(p, hop)
 		return
 	}
+	p.out = uint8(hop.Port)
 	w.routes.now.MarkUsed(p.hop, uint32(w.clock.now)/flowtable.TicksPerSecond)
 	packet.Ethernet(p.frame).SetAddrs(&hop.DstMAC, &hop.SrcMAC)
 }

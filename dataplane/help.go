@@ -16,6 +16,9 @@ import (
 // here they run before it, so a helper sees the addresses as the sender wrote
 // them and reads the translated ones from the flow's tuples.
 func (w *Worker) help(b *burst) {
+	if !b.helped {
+		return
+	}
 	for i := range b.n {
 		p := &b.pkts[i]
 		if p.class == helpInspect && p.verdict == VerdictForward && !p.bare {

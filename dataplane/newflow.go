@@ -203,7 +203,7 @@ func (w *Worker) attachHelper(p *pkt, idx uint32) {
 		w.count.helperNoRoom.Add(1)
 		return
 	}
-	p.class = helpInspect
+	w.wantHelp(p)
 }
 
 // makeRoom removes what stands in the way of a new flow, if it may: a flow whose

@@ -11,7 +11,7 @@ import (
 //
 // Reads: hdr, tuple, hash, ref. Writes: ref, class, bare, verdict.
 func (w *Worker) track(b *burst) {
-	w.flows.changed = false
+	w.flows.changed, b.helped = false, false
 	for i := range b.n {
 		if p := &b.pkts[i]; p.verdict == VerdictForward && !w.trackSteady(p) {
 			w.trackOne(p)
@@ -65,9 +65,12 @@ func (w *Worker) advance(p *pkt) {
 		return
 	}
 	if w.flows.table.Flow(idx).Status()&needsHelp != 0 {
-		p.class = helpInspect
+		w.wantHelp(p)
 	}
 }
+
+// wantHelp makes the help stage look at a packet.
+func (w *Worker) wantHelp(p *pkt) { p.class, w.burst.helped = helpInspect, true }
 
 // needsHelp is the status of flows whose packets the help stage must see.
 const needsHelp = flowtable.StatusHelper | flowtable.StatusSeqAdjust

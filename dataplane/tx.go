@@ -14,14 +14,13 @@ type workerPort struct {
 // transmit puts the forwarded packets on the TX rings, gives the kernel its
 // own, and frees the frames of the dropped ones.
 //
-// Reads: verdict, reason, hop, frame, addr.
+// Reads: verdict, reason, out, frame, addr.
 func (w *Worker) transmit(b *burst) {
 	for i := range b.n {
 		p := &b.pkts[i]
 		switch p.verdict {
 		case VerdictForward:
-			hop := w.routes.now.Hop(p.hop)
-			w.queueTX(uint8(hop.Port), p.addr, uint32(len(p.frame)))
+			w.queueTX(p.out, p.addr, uint32(len(p.frame)))
 		case VerdictPunt:
 			w.puntOne(p)
 		case VerdictDrop:

@@ -54,10 +54,11 @@ type NextHop struct {
 	// MTU is the highest size of an IP packet in bytes: the smaller of the
 	// link's MTU and the route's mtu metric.
 	MTU uint16
+	// DstMAC is the neighbour's hardware address; zero unless Valid. It and
+	// SrcMAC are in the order of an Ethernet header.
+	DstMAC [6]byte
 	// SrcMAC is the port's hardware address.
 	SrcMAC [6]byte
-	// DstMAC is the neighbour's hardware address; zero unless Valid.
-	DstMAC [6]byte
 	// Valid reports that the link is up and the neighbour resolved.
 	Valid bool
 }
