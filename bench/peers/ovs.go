@@ -20,6 +20,12 @@ const ovsSchema = "/usr/share/openvswitch/vswitch.ovsschema"
 // 3 million.
 const ovsFlows = 1 << 24
 
+// ovsSleep is how long the PMD thread may sleep when it finds little, in
+// microseconds. As Open vSwitch is delivered (0), it never sleeps, and keeps the
+// NAPI threads of its own ports, which share its CPU here, from receiving: 70,000
+// packets a second. From 10 to 10,000 made 190,000 to 390,000, 30 most.
+const ovsSleep = 30
+
 // ovs is one private instance of Open vSwitch: database, sockets, logs and
 // process ids are in a folder of its own, so that one which serves the machine
 // is not touched.
@@ -52,7 +58,7 @@ func programPath(name string) (string, error) {
 
 // startOVS makes Open vSwitch's userspace datapath forward between two AF_XDP
 // ports, with connection tracking and source NAT. One PMD thread, on the CPU of
-// the gateway, polls both ports; it never sleeps, as Open vSwitch is delivered.
+// the gateway, polls both ports.
 func startOVS(ctx context.Context, s *forward.Site) (*forward.Running, error) {
 	dir, err := os.MkdirTemp("", "xdpct-ovs-")
 	if err != nil {
@@ -114,7 +120,8 @@ func (o *ovs) startDatabase(ctx context.Context) error {
 // the gateway, the others stay where they are.
 func (o *ovs) startSwitch(ctx context.Context) error {
 	mask := fmt.Sprintf("other_config:pmd-cpu-mask=0x%x", uint64(1)<<o.site.CPU)
-	if err := o.vsctl(ctx, "--no-wait", "set", "Open_vSwitch", ".", mask); err != nil {
+	sleep := fmt.Sprintf("other_config:pmd-maxsleep=%d", ovsSleep)
+	if err := o.vsctl(ctx, "--no-wait", "set", "Open_vSwitch", ".", mask, sleep); err != nil {
 		return err
 	}
 	var err error
