@@ -28,6 +28,7 @@ type Options struct {
 	XDP       xsk.AttachMode
 	ZeroCopy  xsk.ZeroCopy
 	BusyPoll  time.Duration // 0 = off
+	Spin      bool          // workers never sleep; with BusyPoll they never do
 	RingSize  int           // slots of the RX and TX rings, power of two; default 2048
 	FrameSize int           // bytes, 2048 or 4096; default 2048
 	HugePages HugePages     // 2 MiB pages for frames and tables
@@ -69,5 +70,5 @@ type pathConfig struct {
 	strays      *flowtable.Strays // shared by all workers
 	passInvalid bool
 	masquerade  bool
-	spin        bool // never sleep: the sockets busy-poll
+	spin        bool // never sleep
 }

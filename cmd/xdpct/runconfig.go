@@ -36,8 +36,9 @@ type runConfig struct {
 	ZeroCopy  xsk.ZeroCopy
 	HugePages dataplane.HugePages
 	BusyPoll  time.Duration // 0 = off
-	RingSize  int           // slots, power of two
-	FrameSize int           // bytes, 2048 or 4096
+	Spin      bool
+	RingSize  int // slots, power of two
+	FrameSize int // bytes, 2048 or 4096
 
 	Timeouts    flowtable.Timeouts
 	TCPLoose    bool
@@ -162,7 +163,7 @@ func (r *runFlags) parseSizes(cfg *runConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg.BusyPoll = time.Duration(usec) * time.Microsecond
+	cfg.BusyPoll, cfg.Spin = time.Duration(usec)*time.Microsecond, r.spin
 	if cfg.RingSize, err = parseInt("--ring-size", r.ringSize, minRing, maxRing); err != nil {
 		return err
 	}

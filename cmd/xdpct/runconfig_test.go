@@ -56,7 +56,7 @@ func TestRunConfigReadsEveryFlag(t *testing.T) {
 		"--snat", "198.51.100.10-198.51.100.20:1024-65535", "--snat", "203.0.113.1",
 		"--dnat", "tcp:198.51.100.10:443=10.0.0.5:8443", "--helper", "ftp:21,2121",
 		"--queues", "4", "--cpus", "0,2-3", "--max-flows", "1.5M", "--control", "/tmp/x.sock",
-		"--xdp", "native", "--zerocopy", "on", "--busy-poll", "20", "--ring-size", "4096", "--frame-size", "4096",
+		"--xdp", "native", "--zerocopy", "on", "--busy-poll", "20", "--spin", "--ring-size", "4096", "--frame-size", "4096",
 		"--huge-pages", "off", "--timeouts", "rfc", "--timeout", "udp=45s", "--timeout", "tcp.established=7500",
 		"--tcp-loose=false", "--invalid", "pass", "--steering", "ports", "--log-level", "debug", "--log-format", "json")
 	if err != nil {
@@ -75,7 +75,7 @@ func TestRunConfigReadsEveryFlag(t *testing.T) {
 		Helpers: []helpers.Spec{{ID: helpers.IDFTP, Ports: []uint16{21, 2121}}},
 		Queues:  4, CPUs: []int{0, 2, 3}, Steering: dataplane.SteeringPorts, MaxFlows: 1500000, Control: "/tmp/x.sock",
 		XDP: xsk.AttachNative, ZeroCopy: xsk.ZeroCopyOn, HugePages: dataplane.HugePagesOff,
-		BusyPoll: 20 * time.Microsecond, RingSize: 4096, FrameSize: 4096,
+		BusyPoll: 20 * time.Microsecond, Spin: true, RingSize: 4096, FrameSize: 4096,
 		Timeouts: timeouts, PassInvalid: true, LogLevel: slog.LevelDebug, LogFormat: "json",
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {

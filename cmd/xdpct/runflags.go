@@ -13,7 +13,7 @@ import (
 type runFlags struct {
 	internal, external     []string
 	snat, dnat             []string
-	masquerade             bool
+	masquerade, spin       bool
 	helper                 []string
 	queues, cpus, maxFlows string
 	steering               string
@@ -49,6 +49,7 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	f.StringVar(&r.xdp, "xdp", "auto", "`MODE` of the XDP program: native (in the driver), generic (any interface, slower), auto")
 	f.StringVar(&r.zeroCopy, "zerocopy", "auto", "`MODE` of frames: on (or fail), off, auto")
 	f.StringVar(&r.busyPoll, "busy-poll", "0", "`USEC` microseconds a system call may poll the NIC, 0 = off, at most 1000000")
+	f.BoolVar(&r.spin, "spin", false, "never sleep: look at the rings again and again, a whole CPU for each worker (default false)")
 	f.StringVar(&r.ringSize, "ring-size", "2048", "`N` slots of each RX and TX ring, a power of two from 64 to 32768")
 	f.StringVar(&r.frameSize, "frame-size", "2048", "`BYTES` of each frame, 2048 or 4096")
 	f.StringVar(&r.huge, "huge-pages", "auto", "`MODE` of 2 MiB pages: on (frames in reserved ones, or fail), off, auto")

@@ -17,6 +17,7 @@ func TestModes(t *testing.T) {
 		{"--xdp generic --zerocopy off", "generic  copy"},
 		{"--ring-size 64 --huge-pages off", "native  copy"},
 		{"--busy-poll 20", "native  copy"},
+		{"--spin", "native  copy"},
 		{"--cpus 1 --max-flows 1M --timeouts rfc --log-format json", "native  copy"},
 	} {
 		t.Run(strings.ReplaceAll(mode.flags, " ", ""), func(t *testing.T) {
