@@ -19,7 +19,7 @@ type Options struct {
 	Loads  []int         // of the table, in percent of its capacity; default 50, 75, 90, 100
 	Uses   []int         // of the ports of a pool, in percent; default 50, 90, 99
 	Rounds int           // of each parameter set, after one that warms up; default 7
-	Time   time.Duration // that each set is measured in a round; default 500 ms
+	Time   time.Duration // that each set is measured in a round; default 300 ms
 	CPU    int           // number of the CPU to measure on
 	Peers  []TablePeer   // other tables for scenario table, beside a Go map
 }
@@ -27,7 +27,7 @@ type Options struct {
 // Defaults of Options.
 const (
 	DefaultRounds = 7
-	DefaultTime   = 500 * time.Millisecond
+	DefaultTime   = 300 * time.Millisecond
 )
 
 // DefaultFlows are the numbers of flows that are measured if nothing is said.
