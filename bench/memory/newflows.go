@@ -35,6 +35,8 @@ type Churn struct {
 	flows   int // that are alive at a time
 	use     int // percent of the ports of the only pool address; 0 = there are plenty
 	next    int // number of the next flow
+	refused int // flows, since it was set to 0
+	watch   *bench.Disturbance
 	traffic *traffic
 }
 
@@ -83,6 +85,7 @@ func (c *Churn) prepare() error {
 	if c.traffic, err = newTraffic(c.set(), c.flows+c.flows/7+dataplane.BurstSize, policy, timeouts); err != nil {
 		return err
 	}
+	c.watch = bench.WatchDisturbance()
 	for c.next < c.flows {
 		if _, _, err := c.Pass(); err != nil {
 			return err
@@ -107,8 +110,9 @@ func (c *Churn) tupleOf(i int) tuple {
 }
 
 // Pass lets hosts begin flows, and returns how many were made and the time that
-// making them and ending as many others took. An error tells of a packet that
-// was dropped, unless ports are scarce.
+// making them and ending as many others took, without bursts that were
+// disturbed. An error tells of a packet that was dropped, unless ports are
+// scarce.
 func (c *Churn) Pass() (made int, spent time.Duration, err error) {
 	t := c.traffic
 	for range ringful {
@@ -118,18 +122,20 @@ func (c *Churn) Pass() (made int, spent time.Duration, err error) {
 		}
 		c.next++
 	}
-	before := t.counter("flows_new")
-	start := time.Now()
 	for range ringful / dataplane.BurstSize {
 		// As much time passes as keeps the number of flows what it is.
 		t.step(lifetime * dataplane.BurstSize / time.Duration(c.flows))
-		t.Burst(0)
-	}
-	spent = time.Since(start)
-	sent := t.drain()
-	made = int(t.counter("flows_new") - before)
-	if sent != made || made != ringful && c.use == 0 {
-		return 0, 0, fmt.Errorf("%d packets began %d flows and %d left:%s", ringful, made, sent, t.dropped())
+		start := time.Now()
+		taken := t.Burst(0)
+		d := time.Since(start)
+		sent := t.drain()
+		if taken != dataplane.BurstSize || sent != taken && c.use == 0 {
+			return 0, 0, fmt.Errorf("of a burst of %d packets %d were taken and %d sent:%s", dataplane.BurstSize, taken, sent, t.dropped())
+		}
+		c.refused += taken - sent
+		if c.watch.Keep() {
+			made, spent = made+sent, spent+d
+		}
 	}
 	return made, spent, nil
 }
@@ -145,19 +151,18 @@ func (c *Churn) quantities() []quantity {
 }
 
 func (c *Churn) round(d time.Duration) ([]float64, error) {
-	made, tried, spent := 0, 0, time.Duration(0)
-	for watch := bench.WatchDisturbance(); spent < d; {
+	made, first, spent := 0, c.next, time.Duration(0)
+	c.refused = 0
+	for spent < d {
 		n, s, err := c.Pass()
 		if err != nil {
 			return nil, err
 		}
-		if watch.Keep() {
-			made, tried, spent = made+n, tried+ringful, spent+s
-		}
+		made, spent = made+n, spent+s
 	}
 	values := []float64{float64(made) / spent.Seconds()}
 	if c.use != 0 {
-		values = append(values, 100*float64(tried-made)/float64(tried))
+		values = append(values, percent(c.refused, c.next-first))
 	}
 	return values, c.steady()
 }

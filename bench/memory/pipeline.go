@@ -48,6 +48,7 @@ type Path struct {
 	stages  bool // also measure each stage
 	listed  bool // also measure while the table is listed
 	clock   time.Duration
+	watch   *bench.Disturbance
 	traffic *traffic
 }
 
@@ -72,19 +73,28 @@ func (p *Path) prepare() error {
 	if p.traffic, err = newTraffic(p.Set, p.Flows, c, longTimeouts()); err != nil {
 		return err
 	}
-	p.clock = clockCost()
+	p.clock, p.watch = clockCost(), bench.WatchDisturbance()
 	return p.traffic.establish()
 }
 
 func (p *Path) close() error { return p.traffic.close() }
 
 // Pass delivers packets of random flows to both queues, lets the worker take
-// them, and returns how many there were and the time that it took. An error
-// tells of a packet that was dropped.
+// them, and returns how many there were and the time that it took; 0 if it was
+// disturbed. An error tells of a packet that was dropped.
 func (p *Path) Pass() (packets int, spent time.Duration, err error) {
 	if p.Burst != 0 {
-		return p.shortBursts()
+		packets, spent, err = p.shortBursts()
+	} else {
+		packets, spent, err = p.fullBursts()
 	}
+	if err != nil || !p.watch.Keep() {
+		return 0, 0, err
+	}
+	return packets, spent, nil
+}
+
+func (p *Path) fullBursts() (packets int, spent time.Duration, err error) {
 	t := p.traffic
 	if err := t.deliverRandom(ringful); err != nil {
 		return 0, 0, err
@@ -95,7 +105,7 @@ func (p *Path) Pass() (packets int, spent time.Duration, err error) {
 	return 2 * ringful, spent, t.drainAll(2 * ringful)
 }
 
-// shortBursts is Pass for bursts of less than 64. A worker takes what there is,
+// shortBursts is for bursts of less than 64 packets. A worker takes what there is,
 // so no more than a burst is delivered at a time, and it is still warm when it
 // is taken.
 func (p *Path) shortBursts() (packets int, spent time.Duration, err error) {
@@ -120,14 +130,12 @@ func (p *Path) shortBursts() (packets int, spent time.Duration, err error) {
 // packets measures passes for about d and returns ns per packet.
 func (p *Path) packets(d time.Duration) (float64, error) {
 	packets, spent := 0, time.Duration(0)
-	for watch := bench.WatchDisturbance(); spent < d; {
+	for spent < d {
 		n, s, err := p.Pass()
 		if err != nil {
 			return 0, err
 		}
-		if watch.Keep() {
-			packets, spent = packets+n, spent+s
-		}
+		packets, spent = packets+n, spent+s
 	}
 	return perOperation(spent, packets), nil
 }
@@ -170,7 +178,7 @@ func (p *Path) byStage(values []float64, d time.Duration) ([]float64, error) {
 		}
 	}
 	packets := 0
-	for watch := bench.WatchDisturbance(); sum.Total() < d; {
+	for sum.Total() < d {
 		if err := p.traffic.deliverRandom(ringful); err != nil {
 			return nil, err
 		}
@@ -181,7 +189,7 @@ func (p *Path) byStage(values []float64, d time.Duration) ([]float64, error) {
 		if err := p.traffic.drainAll(2 * ringful); err != nil {
 			return nil, err
 		}
-		if watch.Keep() {
+		if p.watch.Keep() {
 			packets += 2 * ringful
 			for i := range pass {
 				sum[i] += pass[i]
