@@ -192,6 +192,19 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
+func TestLoaded(t *testing.T) {
+	for _, c := range []struct {
+		flows []int
+		want  int
+	}{
+		{[]int{1000, 10_000_000, 1_000_000}, 1_000_000}, {[]int{10_000_000, 1000}, 1000}, {[]int{10_000_000, 5_000_000}, 5_000_000},
+	} {
+		if got := (&Options{Flows: c.flows}).loaded(); got != c.want {
+			t.Errorf("of %v flows %d are chosen, want %d", c.flows, got, c.want)
+		}
+	}
+}
+
 func TestCancelledBetweenRounds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	steps := 0

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/xdpct/xdpct/bench"
@@ -35,13 +36,14 @@ func Table(ctx context.Context, o Options, p bench.Progress) ([]bench.Record, er
 	return measure(ctx, "table", &o, subjects, p)
 }
 
-// loaded is the number of flows that the load of a table is varied with: the
-// largest up to a million.
+// loaded is the number of flows that a table's load is varied with, and that
+// expire at once: the largest up to a million, else the smallest.
 func (o *Options) loaded() int {
-	most := 0
-	for _, n := range o.Flows {
-		if n <= 1_000_000 || most == 0 {
-			most = max(most, n)
+	sizes := slices.Sorted(slices.Values(o.Flows))
+	most := sizes[0]
+	for _, n := range sizes {
+		if n <= 1_000_000 {
+			most = n
 		}
 	}
 	return most
