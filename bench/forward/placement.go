@@ -1,0 +1,197 @@
+package forward
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Placement says which CPU is the gateway's and which one everything else has.
+type Placement struct {
+	Home, Gateway int
+}
+
+// mostUrgent is the nice value of all threads that are measured or make the
+// load, so that what else the machine does takes little from them.
+const mostUrgent = -20
+
+// slice is how long one thread of the gateway runs at a time while others of it
+// want to: NAPI threads share the CPU with the contender's.
+var slice = 100 * time.Microsecond
+
+// napiThreads are the kernel's threads that receive for the lab's interfaces.
+type napiThreads struct{ gen, in, out, sink int }
+
+// Settle moves this process to the home CPU; its children start there.
+func (p Placement) settle() error {
+	tids, err := threadsOf(os.Getpid())
+	if err != nil {
+		return err
+	}
+	for _, tid := range tids {
+		if err := pin(tid, p.Home); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
+	}
+	return nil
+}
+
+// place pins the NAPI threads. Generator and sink share a CPU: there the sink
+// comes first, or its queue of 256 packets would overflow while the generator
+// runs. The kernel takes it away from the generator after at most one batch.
+func (l *lab) place(p Placement) error {
+	for _, t := range []struct {
+		iface string
+		tid   *int
+		cpu   int
+	}{
+		{l.gen.name, &l.napi.gen, p.Home},
+		{l.drain.name, &l.napi.sink, p.Home},
+		{l.site.In.Name, &l.napi.in, p.Gateway},
+		{l.site.Out.Name, &l.napi.out, p.Gateway},
+	} {
+		tid, err := napiThread(t.iface)
+		if err != nil {
+			return err
+		}
+		*t.tid = tid
+		if err := pin(tid, t.cpu); err != nil {
+			return err
+		}
+		if t.cpu == p.Home {
+			err = unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
+		} else {
+			err = urge(tid)
+		}
+		if err != nil {
+			return fmt.Errorf("set priority of the NAPI thread of %s: %w", t.iface, err)
+		}
+	}
+	return nil
+}
+
+// hurry raises the priority of all threads of a contender.
+func (r *Running) hurry() error {
+	tids, err := r.threads()
+	if err != nil {
+		return err
+	}
+	for _, tid := range tids {
+		if err := urge(tid); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("set priority of thread %d: %w", tid, err)
+		}
+	}
+	return nil
+}
+
+// urge puts a thread before everything that is not measured. The short slice
+// lets it interrupt, where it competes with others, what would else be left
+// running for a millisecond (Linux 6.12; older kernels pass over it).
+func urge(tid int) error {
+	return unix.SchedSetAttr(tid, &unix.SchedAttr{
+		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: mostUrgent, Runtime: uint64(slice),
+	}, 0)
+}
+
+// threads lists all threads that work for a contender.
+func (r *Running) threads() ([]int, error) {
+	all := append([]int(nil), r.TIDs...)
+	for _, pid := range r.PIDs {
+		tids, err := threadsOf(pid)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, tids...)
+	}
+	return all, nil
+}
+
+// threadsOf lists the threads of a process.
+func threadsOf(pid int) ([]int, error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return nil, fmt.Errorf("list threads of process %d: %w", pid, err)
+	}
+	tids := make([]int, 0, len(entries))
+	for _, e := range entries {
+		tid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			return nil, fmt.Errorf("list threads of process %d: %w", pid, err)
+		}
+		tids = append(tids, tid)
+	}
+	return tids, nil
+}
+
+// napiThread finds the kernel's thread of an interface by its name, napi/IF-ID.
+func napiThread(iface string) (int, error) {
+	files, err := filepath.Glob("/proc/[0-9]*/comm")
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range files {
+		name, err := os.ReadFile(f)
+		if err == nil && strings.HasPrefix(string(name), "napi/"+iface+"-") {
+			return strconv.Atoi(filepath.Base(filepath.Dir(f)))
+		}
+	}
+	return 0, fmt.Errorf("interface %s has no NAPI thread: the kernel must have threaded NAPI (Linux 5.12)", iface)
+}
+
+// pin allows a thread one CPU.
+func pin(tid, cpu int) error {
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(tid, &set); err != nil {
+		return fmt.Errorf("pin thread %d to CPU %d: %w", tid, cpu, err)
+	}
+	return nil
+}
+
+// pinned reports whether a thread may run on this CPU only.
+func pinned(tid, cpu int) (bool, error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(tid, &set); err != nil {
+		return false, fmt.Errorf("read CPU affinity of thread %d: %w", tid, err)
+	}
+	return set.Count() == 1 && set.IsSet(cpu), nil
+}
+
+// check fails unless threads are where they have to be: the NAPI threads and,
+// of a contender with threads, at least one on the gateway's CPU and no thread
+// that is bound to another.
+func (l *lab) check(r *Running) error {
+	for _, t := range []struct {
+		what string
+		tid  int
+		cpu  int
+	}{
+		{"NAPI thread of the sink", l.napi.sink, l.site.HomeCPU},
+		{"NAPI thread of " + l.site.In.Name, l.napi.in, l.site.CPU},
+		{"NAPI thread of " + l.site.Out.Name, l.napi.out, l.site.CPU},
+	} {
+		ok, err := pinned(t.tid, t.cpu)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("placement did not take: the %s is not on CPU %d", t.what, t.cpu)
+		}
+	}
+	tids, err := r.threads()
+	if err != nil || len(tids) == 0 {
+		return err
+	}
+	for _, tid := range tids {
+		if ok, err := pinned(tid, l.site.CPU); ok && err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("placement did not take: no thread of the contender is pinned to CPU %d", l.site.CPU)
+}

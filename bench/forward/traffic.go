@@ -1,0 +1,191 @@
+package forward
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// frameSize is the length of the frames in bytes, without checksum.
+const frameSize = 60
+
+// load is what a trial asks of the generator.
+type load struct {
+	rate     float64 // packets/s
+	duration time.Duration
+	flows    int // a power of two, 1 to 2^20
+	burst    int // packets that leave at the same time; 1 = evenly spaced
+}
+
+// batch is how many frames the kernel takes between two looks at what is ready
+// to leave.
+var batch = uint32(256)
+
+// backlog is how many packets may be sent late, one right after the other, when
+// the generator was kept from running; fewer than a veth's queue of 256 holds.
+const backlog = 64
+
+// maxFlows is 2^20: 32 servers with 32768 ports each.
+const maxFlows = 1 << 20
+
+// traffic is the two ends of a lab: the generator's program and the sink's.
+type traffic struct {
+	lab  *lab
+	gen  generatorObjects
+	sink sinkObjects
+	link link.Link // of the sink's program
+	run  uint32    // trials so far
+}
+
+// newTraffic loads both programs and attaches that of the sink.
+func newTraffic(l *lab, c *Contender, hook Hook) (*traffic, error) {
+	t := &traffic{lab: l}
+	if err := loadGeneratorObjects(&t.gen, nil); err != nil {
+		return nil, fmt.Errorf("load the generator: %w", err)
+	}
+	if err := loadSinkObjects(&t.sink, nil); err != nil {
+		return nil, errors.Join(fmt.Errorf("load the sink: %w", err), t.close())
+	}
+	err := inNamespace(l.sink, func() (err error) {
+		if hook == HookXDP {
+			t.link, err = link.AttachXDP(link.XDPOptions{Program: t.sink.SinkXdp, Interface: l.drain.ifindex})
+		} else {
+			t.link, err = link.AttachTCX(link.TCXOptions{Program: t.sink.SinkTc, Interface: l.drain.ifindex, Attach: ebpf.AttachTCXIngress})
+		}
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("attach the sink: %w", err), t.close())
+	}
+	return t, nil
+}
+
+// Hook is where the sink counts.
+type Hook uint8
+
+// Hooks.
+const (
+	HookTC  Hook = iota // traffic control, after the kernel made an skb of the frame
+	HookXDP             // XDP, for which the kernel copies frames of AF_XDP sockets once more
+)
+
+func (t *traffic) close() error {
+	var err error
+	if t.link != nil {
+		err = t.link.Close()
+	}
+	return errors.Join(err, t.gen.Close(), t.sink.Close())
+}
+
+// start tells both programs about the next trial.
+func (t *traffic) start(c *Contender, o load) error {
+	t.run++
+	l := t.lab
+	plan := generatorSchedule{
+		Duration: uint64(o.duration), Interval: uint64(1024e9 / o.rate),
+		Burst: uint32(max(o.burst, 1)), Backlog: backlog, Run: t.run, Ifindex: uint32(l.gen.ifindex),
+		Flows: uint32(o.flows), Shift: uint32(bits.Len(uint(o.flows)) / 2),
+		Host: word(hostFirst), Server: word(serverFirst),
+		Dst: [6]byte(l.gen.peerMAC), Src: [6]byte(l.gen.mac),
+	}
+	want := sinkExpected{
+		Run: t.run, Ttl: 63, Mac: [6]byte(l.drain.mac),
+		Src: wire(word(hostFirst) &^ 0xffff), SrcMask: wire(0xffff0000),
+		Dst: wire(word(serverFirst) &^ 0x1ffff), DstMask: wire(0xfffe0000),
+	}
+	if c.NAT {
+		want.Src, want.SrcMask = wire(word(natAddr)), wire(0xffffffff)
+	}
+	if c.KeepsTTL {
+		want.Ttl = 64
+	}
+	return errors.Join(
+		t.sink.Seen.Set(sinkCounts{}),
+		t.sink.Histogram.Set([buckets]uint64{}),
+		t.sink.Wanted.Set(want),
+		t.gen.Sent.Set(generatorProgress{}),
+		t.gen.Plan.Set(plan),
+	)
+}
+
+// send runs the generator until the trial or ctx is over. It takes a thread of
+// its own. The kernel would call the program repeat times; what ends it is a
+// signal that Go uses for itself and that otherwise does nothing.
+func (t *traffic) send(ctx context.Context, o load) error {
+	return inNamespace(t.lab.generator, func() error {
+		tid := unix.Gettid()
+		if err := unix.Setpriority(unix.PRIO_PROCESS, tid, mostUrgent); err != nil {
+			return fmt.Errorf("raise the generator's priority: %w", err)
+		}
+		over := make(chan struct{})
+		var watcher sync.WaitGroup
+		watcher.Go(func() { t.interrupt(ctx, tid, over) })
+		defer watcher.Wait()
+		defer close(over)
+		for ctx.Err() == nil && !t.over() {
+			err := runLive(t.gen.Generate.FD(), make([]byte, frameSize), math.MaxUint32, batch)
+			if err != nil && !errors.Is(err, unix.EINTR) {
+				return fmt.Errorf("run the generator: %w", err)
+			}
+		}
+		return ctx.Err()
+	})
+}
+
+// interrupt ends the system call of the generator's thread once there is
+// nothing more to send.
+func (t *traffic) interrupt(ctx context.Context, tid int, over <-chan struct{}) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-over:
+			return
+		case <-tick.C:
+		}
+		if ctx.Err() != nil || t.over() {
+			_ = unix.Tgkill(os.Getpid(), tid, unix.SIGURG) // the thread waits for us before it ends
+		}
+	}
+}
+
+// over reports whether the time of the trial is up.
+func (t *traffic) over() bool {
+	var sent generatorProgress
+	err := t.gen.Sent.Get(&sent)
+	return err != nil || sent.End != 0 && now() >= time.Duration(sent.End)
+}
+
+// now is the time that the programs know.
+func now() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		panic("forward: no monotonic clock: " + err.Error())
+	}
+	return time.Duration(ts.Nano())
+}
+
+// word is an IPv4 address in host order.
+func word(addr string) uint32 {
+	a := netip.MustParseAddr(addr).As4()
+	return binary.BigEndian.Uint32(a[:])
+}
+
+// wire is a number in host order as the same bytes on the wire are for a
+// program.
+func wire(n uint32) uint32 {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], n)
+	return binary.NativeEndian.Uint32(b[:])
+}
