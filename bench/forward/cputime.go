@@ -18,8 +18,8 @@ type cpuTime struct {
 // readCPU reads the run time of the gateway's NAPI threads and of the
 // contender's threads. /proc/PID/schedstat has it in nanoseconds, interrupts
 // in its course included.
-func (l *lab) readCPU(r *Running) (cpuTime, error) {
-	t := cpuTime{at: now(), threads: make(map[int]time.Duration)}
+func (l *lab) readCPU(r *Running) (*cpuTime, error) {
+	t := &cpuTime{at: now(), threads: make(map[int]time.Duration)}
 	tids, err := r.threads()
 	if err != nil {
 		return t, err
@@ -41,13 +41,13 @@ func (l *lab) readCPU(r *Running) (cpuTime, error) {
 	return t, err
 }
 
-// since returns the run time of all threads, and that of the CPU, since an
-// earlier reading.
-func (t cpuTime) since(before cpuTime) (threads, core time.Duration) {
-	for tid, spent := range t.threads {
-		threads += spent - before.threads[tid]
+// since returns the run time of all threads since an earlier reading.
+func (t *cpuTime) since(before *cpuTime) time.Duration {
+	var spent time.Duration
+	for tid, total := range t.threads {
+		spent += total - before.threads[tid]
 	}
-	return threads, t.core - before.core
+	return spent
 }
 
 // idleTime is how long a CPU has been idle: exact in kernels that stop the tick

@@ -3,9 +3,8 @@
 // The generator: run over live frames (BPF_PROG_RUN with
 // BPF_F_TEST_XDP_LIVE_FRAMES), it fills each frame anew, because the kernel
 // hands out the same few again and again as the last hop left them, and sends
-// it by redirection. It keeps to a schedule: called too early, it waits for a
-// moment and then drops the frame, so that what was sent leaves soon; called
-// too late it catches up, at most `backlog` packets.
+// it by redirection. It keeps to a schedule: called too early, it drops the
+// frame; called too late, it catches up with at most `backlog` packets.
 
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -22,7 +21,6 @@
 struct schedule {
 	__u64 duration;  /* ns from the first packet: nothing is sent after it */
 	__u64 interval;  /* from packet to packet, in 1/1024 ns */
-	__u32 burst;     /* packets that are due at the same time */
 	__u32 backlog;   /* packets that may be late; older ones are given up */
 	__u32 run;       /* for the payload */
 	__u32 ifindex;   /* to send by */
@@ -137,15 +135,11 @@ static __always_inline __u64 due(void)
 /* When the packet after this one is due. */
 static __always_inline void advance(__u64 now)
 {
-	__u64 late;
+	__u64 late = plan.backlog * plan.interval, behind;
 
-	if (sent.packets % plan.burst)
-		return;
-	sent.due += plan.burst * plan.interval;
-	late = plan.backlog * plan.interval;
+	sent.due += plan.interval;
 	if (sent.due + late < now << 10) {
-		__u64 behind = ((now << 10) - late - sent.due) / plan.interval;
-
+		behind = ((now << 10) - late - sent.due) / plan.interval;
 		sent.given_up += behind;
 		sent.due += behind * plan.interval;
 	}

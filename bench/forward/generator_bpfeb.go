@@ -27,7 +27,6 @@ type generatorSchedule struct {
 	_        structs.HostLayout
 	Duration uint64
 	Interval uint64
-	Burst    uint32
 	Backlog  uint32
 	Run      uint32
 	Ifindex  uint32
@@ -38,6 +37,7 @@ type generatorSchedule struct {
 	Nat      uint32
 	Dst      [6]uint8
 	Src      [6]uint8
+	_        [4]byte
 }
 
 // Names of all BPF objects in the ELF.

@@ -48,7 +48,7 @@ type end struct {
 type labs struct{ made atomic.Uint32 }
 
 // build makes a lab. What a lab that could not be finished has made is removed.
-func (n *labs) build(ctx context.Context, p Placement) (*lab, error) {
+func (n *labs) build(ctx context.Context, p *Placement) (*lab, error) {
 	id := fmt.Sprintf("%d-%d", os.Getpid(), n.made.Add(1))
 	l := &lab{generator: "xdpct-gen-" + id, sink: "xdpct-sink-" + id}
 	l.site = Site{

@@ -23,29 +23,50 @@ const mostUrgent = -20
 
 // slice is how long one thread of the gateway runs at a time while others of it
 // want to: NAPI threads share the CPU with the contender's.
-var slice = 100 * time.Microsecond
+const slice = 100 * time.Microsecond
 
 // napiThreads are the kernel's threads that receive for the lab's interfaces.
 type napiThreads struct{ gen, in, out, sink int }
 
-// Settle moves this process to the home CPU; its children start there.
-func (p Placement) settle() error {
+// settle moves this process to the home CPU, where its children start, and puts
+// its session before others. The function that it returns gives that up again;
+// the CPU stays.
+func (p *Placement) settle() (release func(), err error) {
 	tids, err := threadsOf(os.Getpid())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, tid := range tids {
 		if err := pin(tid, p.Home); err != nil && !errors.Is(err, unix.ESRCH) {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return raiseSession()
+}
+
+// raiseSession makes nice values mean something: where the kernel shares CPU
+// time out between sessions (sched_autogroup), they only count within one, and
+// a session has a nice value of its own.
+func raiseSession() (release func(), err error) {
+	const file = "/proc/self/autogroup"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return func() {}, nil // sessions do not matter here
+	}
+	_, before, found := strings.Cut(strings.TrimSpace(string(text)), " nice ")
+	if !found {
+		return nil, fmt.Errorf("read %s: %q", file, text)
+	}
+	if err := os.WriteFile(file, []byte(strconv.Itoa(mostUrgent)), 0); err != nil {
+		return nil, fmt.Errorf("raise the priority of this session: %w", err)
+	}
+	return func() { _ = os.WriteFile(file, []byte(before), 0) }, nil // it was taken before
 }
 
 // place pins the NAPI threads. Generator and sink share a CPU: there the sink
 // comes first, or its queue of 256 packets would overflow while the generator
 // runs. The kernel takes it away from the generator after at most one batch.
-func (l *lab) place(p Placement) error {
+func (l *lab) place(p *Placement) error {
 	for _, t := range []struct {
 		iface string
 		tid   *int

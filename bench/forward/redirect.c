@@ -16,7 +16,7 @@ struct hop {
 	__u8 dst[6];
 };
 
-volatile const struct hop other;
+struct hop other;
 
 SEC("xdp")
 int redirect(struct xdp_md *ctx)
@@ -26,8 +26,8 @@ int redirect(struct xdp_md *ctx)
 
 	if ((void *)(eth + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP))
 		return XDP_PASS;
-	__builtin_memcpy(eth->h_source, (void *)other.src, 6);
-	__builtin_memcpy(eth->h_dest, (void *)other.dst, 6);
+	__builtin_memcpy(eth->h_source, other.src, 6);
+	__builtin_memcpy(eth->h_dest, other.dst, 6);
 	return bpf_redirect(other.ifindex, 0);
 }
 

@@ -11,8 +11,8 @@ import (
 // Redirect is an XDP program that gives packets new MAC addresses and sends
 // them by the other interface: what forwarding costs on these interfaces at
 // the least.
-func Redirect() *Contender {
-	return &Contender{Name: "xdp-redirect", KeepsTTL: true, Start: func(_ context.Context, s *Site) (*Running, error) {
+func Redirect() Contender {
+	return Contender{Name: "xdp-redirect", KeepsTTL: true, Start: func(_ context.Context, s *Site) (*Running, error) {
 		var stops []func() error
 		stop := func() error {
 			var err error

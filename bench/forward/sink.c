@@ -2,7 +2,7 @@
 
 // The sink: counts the packets of a trial, looks at each whether it is what the
 // gateway had to make of it, sorts how long it was under way into a histogram,
-// and drops it. One copy of the code for XDP, one for the traffic control hook.
+// and drops it. It runs on one CPU only.
 
 #include <stdbool.h>
 
@@ -92,15 +92,17 @@ static __always_inline bool as_wanted(const struct frame *f)
 	       *(__u16 *)&f->eth.h_dest[4] == *(volatile __u16 *)&wanted.mac[4];
 }
 
-static __always_inline void count(void *data, void *end)
+SEC("tcx/ingress")
+int sink(struct __sk_buff *skb)
 {
-	struct frame *f = data;
+	void *end = (void *)(long)skb->data_end;
+	struct frame *f = (void *)(long)skb->data;
 	__u64 now;
 
 	if ((void *)(f + 1) > end || f->eth.h_proto != bpf_htons(ETH_P_IP) ||
 	    f->ip.protocol != IPPROTO_UDP || f->payload.run != wanted.run) {
 		seen.foreign++;
-		return;
+		return TC_ACT_SHOT;
 	}
 	now = bpf_ktime_get_ns();
 	if (!seen.packets)
@@ -116,19 +118,6 @@ static __always_inline void count(void *data, void *end)
 	if (f->payload.seq % SAMPLE_EVERY == 0)
 		__builtin_memcpy(samples[seen.sampled++ % SAMPLES].bytes, f, sizeof(*f));
 	record(now - f->payload.time);
-}
-
-SEC("xdp")
-int sink_xdp(struct xdp_md *ctx)
-{
-	count((void *)(long)ctx->data, (void *)(long)ctx->data_end);
-	return XDP_DROP;
-}
-
-SEC("tcx/ingress")
-int sink_tc(struct __sk_buff *skb)
-{
-	count((void *)(long)skb->data, (void *)(long)skb->data_end);
 	return TC_ACT_SHOT;
 }
 

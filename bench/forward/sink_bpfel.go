@@ -46,8 +46,7 @@ type sinkSample struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	sinkProgSinkTc   = "sink_tc"
-	sinkProgSinkXdp  = "sink_xdp"
+	sinkProgSink     = "sink"
 	sinkVarHistogram = "histogram"
 	sinkVarSamples   = "samples"
 	sinkVarSeen      = "seen"
@@ -96,8 +95,7 @@ type sinkSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sinkProgramSpecs struct {
-	SinkTc  *ebpf.ProgramSpec `ebpf:"sink_tc"`
-	SinkXdp *ebpf.ProgramSpec `ebpf:"sink_xdp"`
+	Sink *ebpf.ProgramSpec `ebpf:"sink"`
 }
 
 // sinkMapSpecs contains maps before they are loaded into the kernel.
@@ -156,14 +154,12 @@ type sinkVariables struct {
 //
 // It can be passed to loadSinkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sinkPrograms struct {
-	SinkTc  *ebpf.Program `ebpf:"sink_tc"`
-	SinkXdp *ebpf.Program `ebpf:"sink_xdp"`
+	Sink *ebpf.Program `ebpf:"sink"`
 }
 
 func (p *sinkPrograms) Close() error {
 	return _SinkClose(
-		p.SinkTc,
-		p.SinkXdp,
+		p.Sink,
 	)
 }
 

@@ -16,8 +16,8 @@ import (
 const startLimit = 20 * time.Second
 
 // XDPCT is the gateway itself: the program at path, run with further flags.
-func XDPCT(name, path string, flags ...string) *Contender {
-	return &Contender{Name: name, NAT: true, Start: func(ctx context.Context, s *Site) (*Running, error) {
+func XDPCT(name, path string, flags ...string) Contender {
+	return Contender{Name: name, NAT: true, Start: func(ctx context.Context, s *Site) (*Running, error) {
 		return startXDPCT(ctx, s, path, flags)
 	}}
 }
