@@ -17,13 +17,8 @@ type Placement struct {
 	Home, Gateway int
 }
 
-// mostUrgent is the nice value of all threads that are measured or make the
-// load, so that what else the machine does takes little from them.
+// mostUrgent is the nice value of the generator and of threads that never sleep.
 const mostUrgent = -20
-
-// slice is how long one thread of the gateway runs at a time while others of it
-// want to: NAPI threads share the CPU with the contender's.
-const slice = 100 * time.Microsecond
 
 // napiThreads are the kernel's threads that receive for the lab's interfaces.
 type napiThreads struct{ gen, in, out, sink int }
@@ -63,9 +58,10 @@ func raiseSession() (release func(), err error) {
 	return func() { _ = os.WriteFile(file, []byte(before), 0) }, nil // it was taken before
 }
 
-// place pins the NAPI threads. Generator and sink share a CPU: there the sink
-// comes first, or its queue of 256 packets would overflow while the generator
-// runs. The kernel takes it away from the generator after at most one batch.
+// place pins the NAPI threads and lets them run before everything else. Generator
+// and sink share a CPU: there the sink comes first, or its queue of 256 packets
+// would overflow while the generator runs. The kernel takes the CPU away from
+// the generator after at most one batch.
 func (l *lab) place(p *Placement) error {
 	for _, t := range []struct {
 		iface string
@@ -82,42 +78,52 @@ func (l *lab) place(p *Placement) error {
 			return err
 		}
 		*t.tid = tid
-		if err := pin(tid, t.cpu); err != nil {
+		if err := errors.Join(pin(tid, t.cpu), realTime(tid)); err != nil {
 			return err
-		}
-		if t.cpu == p.Home {
-			err = unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
-		} else {
-			err = urge(tid)
-		}
-		if err != nil {
-			return fmt.Errorf("set priority of the NAPI thread of %s: %w", t.iface, err)
 		}
 	}
 	return nil
 }
 
-// hurry raises the priority of all threads of a contender.
-func (r *Running) hurry() error {
-	tids, err := r.threads()
+// promote puts a contender's threads on the gateway's CPU into the class of the
+// NAPI threads, where they take turns: each runs until it has nothing to do. A
+// thread that never sleeps would keep those from running, so it stays in the
+// ordinary class and they interrupt it, as interrupts do.
+func (l *lab) promote(r *Running) error {
+	const look = 100 * time.Millisecond // without traffic
+	before, err := l.readCPU(r)
 	if err != nil {
 		return err
 	}
-	for _, tid := range tids {
-		if err := urge(tid); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("set priority of thread %d: %w", tid, err)
+	time.Sleep(look)
+	after, err := l.readCPU(r)
+	if err != nil {
+		return err
+	}
+	for tid := range after.threads {
+		ok, err := pinned(tid, l.site.CPU)
+		if errors.Is(err, unix.ESRCH) || !ok {
+			continue
+		}
+		if spins := after.threads[tid]-before.threads[tid] > look/2; spins {
+			err = unix.Setpriority(unix.PRIO_PROCESS, tid, mostUrgent)
+		} else {
+			err = realTime(tid)
+		}
+		if err != nil {
+			return fmt.Errorf("raise the priority of thread %d: %w", tid, err)
 		}
 	}
 	return nil
 }
 
-// urge puts a thread before everything that is not measured. The short slice
-// lets it interrupt, where it competes with others, what would else be left
-// running for a millisecond (Linux 6.12; older kernels pass over it).
-func urge(tid int) error {
-	return unix.SchedSetAttr(tid, &unix.SchedAttr{
-		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: mostUrgent, Runtime: uint64(slice),
-	}, 0)
+// realTime lets a thread run before all that is not real-time.
+func realTime(tid int) error {
+	err := unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
+	if err != nil {
+		return fmt.Errorf("put thread %d into the real-time class: %w", tid, err)
+	}
+	return nil
 }
 
 // threads lists all threads that work for a contender.

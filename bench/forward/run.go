@@ -182,7 +182,7 @@ func (r *run) open(ctx context.Context, c *Contender) (*stand, error) {
 	if s.running, err = c.Start(ctx, &l.site); err != nil {
 		return nil, errors.Join(fmt.Errorf("start: %w", err), s.close())
 	}
-	if err := errors.Join(s.running.hurry(), l.check(s.running)); err != nil {
+	if err := errors.Join(l.promote(s.running), l.check(s.running)); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
