@@ -85,10 +85,10 @@ func (l *lab) place(p *Placement) error {
 	return nil
 }
 
-// promote puts a contender's threads on the gateway's CPU into the class of the
-// NAPI threads, where they take turns: each runs until it has nothing to do. A
-// thread that never sleeps would keep those from running, so it stays in the
-// ordinary class and they interrupt it, as interrupts do.
+// promote puts a contender's threads into the class of the NAPI threads, where
+// they take turns: each runs until it has nothing to do. A thread that never
+// sleeps would keep those from running, so it stays in the ordinary class and
+// they interrupt it, as interrupts do.
 func (l *lab) promote(r *Running) error {
 	const look = 100 * time.Millisecond // without traffic
 	before, err := l.readCPU(r)
@@ -101,16 +101,12 @@ func (l *lab) promote(r *Running) error {
 		return err
 	}
 	for tid := range after.threads {
-		ok, err := pinned(tid, l.site.CPU)
-		if errors.Is(err, unix.ESRCH) || !ok {
-			continue
-		}
 		if spins := after.threads[tid]-before.threads[tid] > look/2; spins {
 			err = unix.Setpriority(unix.PRIO_PROCESS, tid, mostUrgent)
 		} else {
 			err = realTime(tid)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, unix.ESRCH) { // it has ended meanwhile
 			return fmt.Errorf("raise the priority of thread %d: %w", tid, err)
 		}
 	}
