@@ -92,17 +92,17 @@ static __always_inline bool as_wanted(const struct frame *f)
 	       *(__u16 *)&f->eth.h_dest[4] == *(volatile __u16 *)&wanted.mac[4];
 }
 
-SEC("tcx/ingress")
-int sink(struct __sk_buff *skb)
+SEC("xdp")
+int sink(struct xdp_md *ctx)
 {
-	void *end = (void *)(long)skb->data_end;
-	struct frame *f = (void *)(long)skb->data;
+	void *end = (void *)(long)ctx->data_end;
+	struct frame *f = (void *)(long)ctx->data;
 	__u64 now;
 
 	if ((void *)(f + 1) > end || f->eth.h_proto != bpf_htons(ETH_P_IP) ||
 	    f->ip.protocol != IPPROTO_UDP || f->payload.run != wanted.run) {
 		seen.foreign++;
-		return TC_ACT_SHOT;
+		return XDP_DROP;
 	}
 	now = bpf_ktime_get_ns();
 	if (!seen.packets)
@@ -118,7 +118,7 @@ int sink(struct __sk_buff *skb)
 	if (f->payload.seq % SAMPLE_EVERY == 0)
 		__builtin_memcpy(samples[seen.sampled++ % SAMPLES].bytes, f, sizeof(*f));
 	record(now - f->payload.time);
-	return TC_ACT_SHOT;
+	return XDP_DROP;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";
