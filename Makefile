@@ -102,6 +102,13 @@ bench: build ## measure this machine in memory, no root: dist/bench (QUICK=1: 2 
 	mv $(RESULTS)/memory.part $(RESULTS)/memory.jsonl
 	$(call bench-report,memory)
 
+.PHONY: bench-veth
+bench-veth: setup build ## measure gateways side by side, in namespaces (root): dist/bench (QUICK=1: 3 minutes)
+	@mkdir -p $(RESULTS)
+	bin/xdpct bench forward $(if $(QUICK),--quick) -o json >$(RESULTS)/forward.part
+	mv $(RESULTS)/forward.part $(RESULTS)/forward.jsonl
+	$(call bench-report,forward)
+
 .PHONY: bench-compare
 bench-compare: ## is the path slower than at REF? (REF=git ref RUNS=8 THRESHOLD=5)
 	@scripts/bench-compare $(or $(REF),$(error REF is missing: make bench-compare REF=main))

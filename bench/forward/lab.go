@@ -68,7 +68,7 @@ func (n *labs) build(ctx context.Context, p *Placement) (*lab, error) {
 func (l *lab) up(ctx context.Context) error {
 	in, out, gw := l.site.In.Name, l.site.Out.Name, l.site.Namespace
 	for _, ns := range []string{l.generator, gw, l.sink} {
-		if err := command(ctx, "ip", "netns", "add", ns); err != nil {
+		if err := ip(ctx, "netns", "add", ns); err != nil {
 			return err
 		}
 		if err := inside(ctx, ns, "sysctl", "-qw",
@@ -85,12 +85,12 @@ func (l *lab) up(ctx context.Context) error {
 		return err
 	}
 	return errors.Join(
-		command(ctx, "ip", "-n", l.generator, "addr", "add", genAddr+"/24", "dev", l.gen.name),
-		command(ctx, "ip", "-n", l.sink, "addr", "add", sinkAddr+"/24", "dev", l.drain.name),
-		command(ctx, "ip", "-n", gw, "addr", "add", inAddr+"/24", "dev", in),
-		command(ctx, "ip", "-n", gw, "addr", "add", outAddr+"/24", "dev", out),
-		command(ctx, "ip", "-n", gw, "route", "add", hostNet, "via", genAddr),
-		command(ctx, "ip", "-n", gw, "route", "add", serverNet, "via", sinkAddr),
+		ip(ctx, "-n", l.generator, "addr", "add", genAddr+"/24", "dev", l.gen.name),
+		ip(ctx, "-n", l.sink, "addr", "add", sinkAddr+"/24", "dev", l.drain.name),
+		ip(ctx, "-n", gw, "addr", "add", inAddr+"/24", "dev", in),
+		ip(ctx, "-n", gw, "addr", "add", outAddr+"/24", "dev", out),
+		ip(ctx, "-n", gw, "route", "add", hostNet, "via", genAddr),
+		ip(ctx, "-n", gw, "route", "add", serverNet, "via", sinkAddr),
 		moderate(ctx, l.generator, l.gen.name),
 		moderate(ctx, l.sink, l.drain.name),
 	)
@@ -111,7 +111,7 @@ func moderate(ctx context.Context, ns, name string) error {
 // not merge these packets.
 func pair(ctx context.Context, ns1, if1, ns2, if2 string) error {
 	ends := [][2]string{{ns1, if1}, {ns2, if2}}
-	if err := command(ctx, "ip", "link", "add", if1, "netns", ns1, "numtxqueues", "1", "numrxqueues", "1",
+	if err := ip(ctx, "link", "add", if1, "netns", ns1, "numtxqueues", "1", "numrxqueues", "1",
 		"type", "veth", "peer", "name", if2, "netns", ns2, "numtxqueues", "1", "numrxqueues", "1"); err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func pair(ctx context.Context, ns1, if1, ns2, if2 string) error {
 		func(ns, name string) error {
 			return inside(ctx, ns, "ethtool", "-K", name, "tx", "off", "rx", "off", "tso", "off", "gso", "off", "sg", "off", "gro", "on")
 		},
-		func(ns, name string) error { return command(ctx, "ip", "-n", ns, "link", "set", name, "up") },
+		func(ns, name string) error { return ip(ctx, "-n", ns, "link", "set", name, "up") },
 		func(ns, name string) error {
 			return inside(ctx, ns, "sh", "-c", "echo 1 >/sys/class/net/"+name+"/threaded")
 		},
@@ -182,7 +182,7 @@ func (l *lab) remove() error {
 	var errs []error
 	for _, ns := range []string{l.generator, l.site.Namespace, l.sink} {
 		if _, err := os.Stat("/run/netns/" + ns); err == nil {
-			errs = append(errs, command(context.Background(), "ip", "netns", "del", ns))
+			errs = append(errs, ip(context.Background(), "netns", "del", ns))
 		}
 	}
 	return errors.Join(errs...)
@@ -190,14 +190,14 @@ func (l *lab) remove() error {
 
 // inside runs a program in a namespace.
 func inside(ctx context.Context, ns, name string, args ...string) error {
-	return command(ctx, "ip", append([]string{"netns", "exec", ns, name}, args...)...)
+	return ip(ctx, append([]string{"netns", "exec", ns, name}, args...)...)
 }
 
-// command runs a program whose output is of interest only if it fails.
-func command(ctx context.Context, name string, args ...string) error {
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+// ip runs the program of that name, whose output is of interest only if it fails.
+func ip(ctx context.Context, args ...string) error {
+	out, err := exec.CommandContext(ctx, "ip", args...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/xdpct/xdpct/bench"
 )
 
 // Measure is one thing that a run can find out about a contender.
@@ -20,6 +20,9 @@ const (
 	MeasureCPU     Measure = "cpu"     // CPU time a packet at fixed rates
 	MeasureLatency Measure = "latency" // at 10, 50 and 90 % of the own highest rate
 )
+
+// Measures returns all of them.
+func Measures() []Measure { return []Measure{MeasureRate, MeasureCPU, MeasureLatency} }
 
 // Options says what a run measures. The zero value of a field takes the default
 // that its comment names.
@@ -43,18 +46,38 @@ const (
 	DefaultLoss   = 0.005
 )
 
-// complete fills in defaults and refuses what cannot be.
-func (o *Options) complete() error {
+// DefaultCPURates are rates that all contenders hold, in packets/s.
+func DefaultCPURates() []float64 { return []float64{150e3, 300e3} }
+
+// Validate fills in defaults and refuses what cannot be.
+func (o *Options) Validate() error {
+	o.setDefaults()
 	if len(o.Contenders) == 0 {
 		return errors.New("no contenders: nothing to measure")
 	}
-	if len(o.Measures) == 0 {
-		o.Measures = []Measure{MeasureRate, MeasureCPU, MeasureLatency}
-	}
 	for _, m := range o.Measures {
-		if m != MeasureRate && m != MeasureCPU && m != MeasureLatency {
-			return fmt.Errorf("unknown measure %q: there are rate, cpu and latency", m)
+		if !slices.Contains(Measures(), m) {
+			return fmt.Errorf("unknown measure %q: there are %v", m, Measures())
 		}
+	}
+	for _, rate := range o.CPURates {
+		if rate < searchLeast || rate > searchMost {
+			return fmt.Errorf("%.0f packets/s: must be %.0f to %.0f", rate, float64(searchLeast), float64(searchMost))
+		}
+	}
+	if o.Rounds < 0 || o.Trial < 0 || o.Loss < 0 || o.Loss >= 1 {
+		return fmt.Errorf("%d rounds of trials of %v with a loss of %v: none can be negative, and the loss is less than 1",
+			o.Rounds, o.Trial, o.Loss)
+	}
+	if o.Flows < 1 || o.Flows > maxFlows || bits.OnesCount(uint(o.Flows)) != 1 {
+		return fmt.Errorf("%d flows: must be a power of two, 1 to %d", o.Flows, maxFlows)
+	}
+	return o.completePlacement()
+}
+
+func (o *Options) setDefaults() {
+	if len(o.Measures) == 0 {
+		o.Measures = Measures()
 	}
 	if o.Rounds == 0 {
 		o.Rounds = DefaultRounds
@@ -65,16 +88,12 @@ func (o *Options) complete() error {
 	if o.Flows == 0 {
 		o.Flows = DefaultFlows
 	}
-	if o.Flows < 1 || o.Flows > maxFlows || bits.OnesCount(uint(o.Flows)) != 1 {
-		return fmt.Errorf("%d flows: must be a power of two, 1 to %d", o.Flows, maxFlows)
-	}
 	if o.Loss == 0 {
 		o.Loss = DefaultLoss
 	}
 	if len(o.CPURates) == 0 {
-		o.CPURates = []float64{150e3, 300e3}
+		o.CPURates = DefaultCPURates()
 	}
-	return o.completePlacement()
 }
 
 // completePlacement takes the last two CPUs that this process may use.
@@ -82,15 +101,9 @@ func (o *Options) completePlacement() error {
 	if o.Placement != nil {
 		return nil
 	}
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return fmt.Errorf("read CPU affinity: %w", err)
-	}
-	var cpus []int
-	for cpu := range len(set) * 64 {
-		if set.IsSet(cpu) {
-			cpus = append(cpus, cpu)
-		}
+	cpus, err := bench.UsableCPUs()
+	if err != nil {
+		return err
 	}
 	if len(cpus) < 2 {
 		return fmt.Errorf("this process may use %d CPU: one is needed for the gateway, another one for the rest", len(cpus))

@@ -24,19 +24,40 @@ const mostUrgent = -20
 type napiThreads struct{ gen, in, out, sink int }
 
 // settle moves this process to the home CPU, where its children start, and puts
-// its session before others. The function that it returns gives that up again;
-// the CPU stays.
+// its session before others. The function that it returns undoes both.
 func (p *Placement) settle() (release func(), err error) {
-	tids, err := threadsOf(os.Getpid())
+	var before, home unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return nil, fmt.Errorf("read the CPUs of this process: %w", err)
+	}
+	home.Set(p.Home)
+	calm, err := raiseSession()
 	if err != nil {
 		return nil, err
 	}
+	if err := allow(&home); err != nil {
+		calm()
+		return nil, err
+	}
+	return func() {
+		_ = allow(&before) // it was allowed before
+		calm()
+	}, nil
+}
+
+// allow lets all threads of this process run on some CPUs. New ones may run where
+// the thread may that makes them.
+func allow(cpus *unix.CPUSet) error {
+	tids, err := threadsOf(os.Getpid())
+	if err != nil {
+		return err
+	}
 	for _, tid := range tids {
-		if err := pin(tid, p.Home); err != nil && !errors.Is(err, unix.ESRCH) {
-			return nil, err
+		if err := unix.SchedSetaffinity(tid, cpus); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("choose the CPU of thread %d: %w", tid, err)
 		}
 	}
-	return raiseSession()
+	return nil
 }
 
 // raiseSession makes nice values mean something: where the kernel shares CPU
@@ -101,7 +122,7 @@ func (l *lab) promote(r *Running) error {
 		return err
 	}
 	for tid := range after.threads {
-		if spins := after.threads[tid]-before.threads[tid] > look/2; spins {
+		if spins := after.threads[tid]-before.threads[tid] > look*9/10; spins {
 			err = unix.Setpriority(unix.PRIO_PROCESS, tid, mostUrgent)
 		} else {
 			err = realTime(tid)

@@ -18,10 +18,10 @@ type run struct {
 }
 
 // Run measures the contenders that this machine has, in turn, in each of the
-// rounds, and returns the records of all. It needs root, and moves this process
-// to the home CPU for good. What it made is removed, also if ctx ends early.
+// rounds, and returns the records of all. It needs root, and keeps this process
+// on the home CPU meanwhile. What it made is removed, also if ctx ends early.
 func Run(ctx context.Context, o Options, progress bench.Progress) ([]bench.Record, error) {
-	if err := o.complete(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	if os.Geteuid() != 0 {
@@ -81,9 +81,9 @@ func (r *run) ceiling(ctx context.Context) error {
 		return errors.Join(err, l.remove())
 	}
 	s := &stand{name: "generator", lab: l, traffic: t, running: &Running{}, trials: r.opts.Trials}
-	out, err := s.quietTrial(ctx, r.load(searchMost))
+	out, err := s.trial(ctx, r.load(searchMost))
 	if err == nil {
-		r.samples.add("generator", MeasureRate, nil, "packets/s", out.rate)
+		r.samples.add(s.name, MeasureRate, nil, "packets/s", out.rate)
 	}
 	return errors.Join(err, t.close(), l.remove())
 }
@@ -112,12 +112,13 @@ func (r *run) measure(ctx context.Context, c *Contender) (err error) {
 	if !r.opts.wants(MeasureRate) && !r.opts.wants(MeasureLatency) {
 		return nil
 	}
-	best, err := s.highest(ctx, r.load(0), r.opts.Loss)
+	at := try(func(rate float64) (*outcome, error) { return s.trial(ctx, r.load(rate)) })
+	best, err := at.highest(r.opts.Loss)
 	if err != nil {
 		return err
 	}
 	if best == nil {
-		return fmt.Errorf("more than %.2g %% of the packets are lost at any rate", 100*r.opts.Loss)
+		return nil // no rate was held in this round: it has no sample
 	}
 	if r.opts.wants(MeasureRate) {
 		r.samples.add(c.Name, MeasureRate, nil, "packets/s", best.rate)
@@ -137,7 +138,7 @@ func (r *run) warmUp() time.Duration {
 // measureCPU measures CPU time at the fixed rates.
 func (r *run) measureCPU(ctx context.Context, s *stand) error {
 	for _, rate := range r.opts.CPURates {
-		out, err := s.quietTrial(ctx, r.load(rate))
+		out, err := s.trial(ctx, r.load(rate))
 		if err != nil {
 			return err
 		}
@@ -151,7 +152,7 @@ func (r *run) measureCPU(ctx context.Context, s *stand) error {
 // highest rate.
 func (r *run) measureLatency(ctx context.Context, s *stand, highest float64) error {
 	for _, share := range []int{10, 50, 90} {
-		out, err := s.quietTrial(ctx, r.load(highest*float64(share)/100))
+		out, err := s.trial(ctx, r.load(highest*float64(share)/100))
 		if err != nil {
 			return err
 		}

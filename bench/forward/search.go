@@ -1,36 +1,36 @@
 package forward
 
-import "context"
-
 const (
 	searchWidth = 0.02 // share of the rate to within which the highest is found
 	searchLeast = 10e3 // packets/s; what cannot hold this holds nothing
 	searchMost  = 4e6  // packets/s; more than the generator can send
 )
 
+// A try runs a trial at a rate, in packets/s.
+type try func(rate float64) (*outcome, error)
+
 // highest finds the highest rate at which no more than a share of loss is lost
 // (RFC 2544, partial drop rate): it floods the contender to see what gets
 // through, tries somewhat less, and from there halves the range. It returns the
 // trial at that rate, nil if there is none. If the flood gets through, the
 // generator is the limit.
-func (s *stand) highest(ctx context.Context, o load, loss float64) (*outcome, error) {
-	o.rate = searchMost
-	flood, err := s.quietTrial(ctx, o)
+func (t try) highest(loss float64) (*outcome, error) {
+	flood, err := t(searchMost)
 	if err != nil || flood.loss() <= loss {
 		return flood, err
 	}
 	through := flood.rate * (1 - flood.loss())
 	low, high := float64(searchLeast), min(flood.rate, 1.3*through)
 	var best *outcome
-	for o.rate = 0.9 * through; high-low > searchWidth*high && high > 2*searchLeast; o.rate = (low + high) / 2 {
-		out, err := s.holds(ctx, o, loss)
+	for rate := 0.9 * through; high-low > searchWidth*high && high > 2*searchLeast; rate = (low + high) / 2 {
+		out, err := t.holds(rate, loss)
 		if err != nil {
 			return nil, err
 		}
 		if out == nil {
-			high = o.rate
+			high = rate
 		} else {
-			low, best = o.rate, out
+			low, best = rate, out
 		}
 	}
 	return best, nil
@@ -38,9 +38,9 @@ func (s *stand) highest(ctx context.Context, o load, loss float64) (*outcome, er
 
 // holds tries a rate, and again if packets were lost: something else may have
 // kept the gateway from running. It returns the trial that succeeded, or nil.
-func (s *stand) holds(ctx context.Context, o load, loss float64) (*outcome, error) {
+func (t try) holds(rate, loss float64) (*outcome, error) {
 	for range 3 {
-		out, err := s.quietTrial(ctx, o)
+		out, err := t(rate)
 		if err != nil {
 			return nil, err
 		}

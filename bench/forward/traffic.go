@@ -120,7 +120,7 @@ func (t *traffic) start(o load) error {
 // send runs the generator until the trial or ctx is over. It takes a thread of
 // its own. The kernel would call the program repeat times; what ends it is a
 // signal that Go uses for itself and that otherwise does nothing.
-func (t *traffic) send(ctx context.Context, o load) error {
+func (t *traffic) send(ctx context.Context) error {
 	return inNamespace(t.lab.generator, func() error {
 		tid := unix.Gettid()
 		if err := unix.Setpriority(unix.PRIO_PROCESS, tid, mostUrgent); err != nil {

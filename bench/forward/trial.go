@@ -13,7 +13,7 @@ type outcome struct {
 	sent, received uint64
 	rate           float64       // packets/s that left the generator
 	cpu            time.Duration // that the gateway took, in all its threads
-	foreign        float64       // share of the gateway's CPU that others took
+	others         float64       // share of the gateway's CPU that was neither its nor idle
 	latency        histogram
 }
 
@@ -37,38 +37,6 @@ type stand struct {
 	trials  io.Writer // gets a line a trial; nil = nobody
 }
 
-// A trial counts if others took less than foreignLimit of the gateway's CPU;
-// what waking up from idle costs is among that. Else it is repeated, retries
-// times, and then it counts as it is.
-const (
-	foreignLimit = 0.25
-	retries      = 3
-	retryPause   = 50 * time.Millisecond
-)
-
-// quietTrial is a trial that is repeated while others disturb it.
-func (s *stand) quietTrial(ctx context.Context, o load) (*outcome, error) {
-	for try := 0; ; try++ {
-		out, err := s.trial(ctx, o)
-		if err != nil || out.foreign < foreignLimit || try == retries {
-			return out, err
-		}
-		if err := pause(ctx, retryPause); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// pause waits, but not longer than ctx lasts.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
-}
-
 // trial puts the contender under load and says what became of it.
 func (s *stand) trial(ctx context.Context, o load) (*outcome, error) {
 	if err := s.traffic.start(o); err != nil {
@@ -78,7 +46,7 @@ func (s *stand) trial(ctx context.Context, o load) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.traffic.send(ctx, o); err != nil {
+	if err := s.traffic.send(ctx); err != nil {
 		return nil, err
 	}
 	seen, err := s.drain()
@@ -95,7 +63,7 @@ func (s *stand) trial(ctx context.Context, o load) (*outcome, error) {
 	out := &outcome{received: seen.Packets}
 	core := after.core - before.core
 	out.cpu = after.since(before)
-	out.foreign = float64(core-out.cpu) / float64(after.at-before.at)
+	out.others = float64(core-out.cpu) / float64(after.at-before.at)
 	if err := s.readTraffic(out); err != nil {
 		return nil, err
 	}
@@ -109,7 +77,7 @@ func (s *stand) tell(o *outcome) {
 		return
 	}
 	fmt.Fprintf(s.trials, "%s sent=%d rate=%.0f/s loss=%.3f%% cpu=%.0fns others=%.0f%% p50=%v p99=%v p99.9=%v\n",
-		s.name, o.sent, o.rate, 100*o.loss(), o.cpuPerPacket(), 100*o.foreign,
+		s.name, o.sent, o.rate, 100*o.loss(), o.cpuPerPacket(), 100*o.others,
 		o.latency.quantile(0.5), o.latency.quantile(0.99), o.latency.quantile(0.999))
 }
 

@@ -20,7 +20,7 @@ func TestContendersForward(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("NOT TESTED: contenders need root for namespaces and AF_XDP")
 	}
-	for _, c := range Contenders() {
+	for _, c := range Contenders(lab.Binary(t)) {
 		t.Run(c.Name, func(t *testing.T) {
 			if c.Missing != nil && c.Missing() != "" {
 				t.Skip("NOT TESTED: " + c.Missing())

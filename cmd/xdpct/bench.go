@@ -27,6 +27,9 @@ type benchScenario struct {
 	run         func(ctx context.Context, b *benchFlags, p bench.Progress) ([]bench.Record, error)
 }
 
+// benchRun measures something.
+type benchRun func(ctx context.Context, p bench.Progress) ([]bench.Record, error)
+
 // memoryScenario is one that needs nothing but memory.
 func memoryScenario(name, short string, run func(context.Context, memory.Options, bench.Progress) ([]bench.Record, error)) benchScenario {
 	return benchScenario{name, short, func(ctx context.Context, b *benchFlags, p bench.Progress) ([]bench.Record, error) {
@@ -58,8 +61,9 @@ func newBenchCommand(e *env) *cobra.Command {
 	for _, s := range memoryScenarios(e) {
 		cmd.AddCommand(newScenarioCommand(e, s.name, s.short, []benchScenario{s}))
 	}
-	cmd.AddCommand(newScenarioCommand(e, "all", "Run every scenario, one after the other", memoryScenarios(e)), newBenchReportCommand(e),
-		newBenchL2fwdCommand(e))
+	all := append(memoryScenarios(e), benchScenario{name: "forward", run: forwardInAll(e)})
+	cmd.AddCommand(newScenarioCommand(e, "all", "Run every scenario, one after the other", all), newBenchReportCommand(e),
+		newBenchForwardCommand(e), newBenchL2fwdCommand(e))
 	return cmd
 }
 
@@ -81,14 +85,22 @@ func newScenarioCommand(e *env, name, short string, scenarios []benchScenario) *
 	return cmd
 }
 
-// runScenarios measures and prints. Results of the scenarios before one that
-// fails are printed.
+// runScenarios measures and prints.
 func runScenarios(ctx context.Context, e *env, b *benchFlags, scenarios []benchScenario) error {
-	w, err := bench.NewWriter(e.stdout, b.output)
+	var runs []benchRun
+	for _, s := range scenarios {
+		runs = append(runs, func(ctx context.Context, p bench.Progress) ([]bench.Record, error) { return s.run(ctx, b, p) })
+	}
+	return printRuns(ctx, e, b.output, b.settings(), runs)
+}
+
+// printRuns measures and prints. Results before those that fail are printed.
+func printRuns(ctx context.Context, e *env, output string, settings map[string]any, runs []benchRun) error {
+	w, err := bench.NewWriter(e.stdout, output)
 	if err != nil {
 		return asUsage(err)
 	}
-	if err := w.Begin(bench.Header{Machine: bench.ReadMachine(versionString()), Settings: b.settings()}); err != nil {
+	if err := w.Begin(bench.Header{Machine: bench.ReadMachine(versionString()), Settings: settings}); err != nil {
 		return err
 	}
 	var progress bench.Progress
@@ -96,8 +108,8 @@ func runScenarios(ctx context.Context, e *env, b *benchFlags, scenarios []benchS
 	if f, ok := e.stderr.(*os.File); ok {
 		progress, wipe = bench.TerminalProgress(f)
 	}
-	for _, s := range scenarios {
-		records, err := s.run(ctx, b, progress)
+	for _, run := range runs {
+		records, err := run(ctx, progress)
 		wipe()
 		if err == nil {
 			err = w.Write(records)
