@@ -2,7 +2,6 @@ package flowtable
 
 import (
 	"math/bits"
-	"sync/atomic"
 
 	"github.com/xdpct/xdpct/packet"
 )
@@ -67,8 +66,15 @@ const (
 	statusLastRST   = StatusLastRSTOrig | StatusLastRSTReply
 )
 
+// Holds is what a flow has to give back to the translator when it ends: four
+// bits whose meaning is the translator's own. They are above the time-out, which
+// MaxTimeout keeps short enough.
+type Holds uint8
+
 // Layout of Flow.meta, one word so that other threads read it in one piece.
 const (
+	metaHoldsShift  = 28
+	metaHoldsMask   = 0xf << metaHoldsShift
 	metaStatusShift = 32
 	metaProtoShift  = 48
 	metaStateShift  = 56
@@ -78,10 +84,10 @@ const (
 // Flow is the record of one flow: exactly one cache line, off-heap.
 //
 //	 0 gen       4 last seen
-//	 8 meta: time-out (32 bits), status (16), protocol (8), state (8)
+//	 8 meta: time-out (28 bits), holds (4), status (16), protocol (8), state (8)
 //	16 addr[0] original src<<32|dst      24 addr[1] reply
 //	32 ports: original src, dst, reply src, dst, 16 bits each from the low end
-//	40 created  44 next  48 prev  52 ext
+//	40 created  44 next free  48 -  52 ext
 //	56 next hop of each direction        60 generation of the next hops
 //
 // The owner reads all fields directly. Other threads use Table.Read.
@@ -98,9 +104,9 @@ type Flow struct {
 	ports uint64
 	// Created is when the flow was inserted. Immutable after insert.
 	Created Tick
-	// next, prev: neighbours in a wheel slot (see wheel); next alone links
-	// free records. prev = 0: not armed.
-	next, prev uint32
+	// next links free records.
+	next uint32
+	_    uint32
 	// Ext is the index of the extension record; 0 = none. Set by AddExt.
 	Ext uint32
 	// NextHop is the egress of each direction, owned by the dataplane.
@@ -111,7 +117,15 @@ type Flow struct {
 
 // Timeout returns how long the flow lives after LastSeen; 0 = not set yet,
 // such a flow does not expire.
-func (f *Flow) Timeout() Tick { return Tick(f.meta) }
+func (f *Flow) Timeout() Tick { return Tick(f.meta) & MaxTimeout }
+
+// Holds returns what the flow has to give back to the translator.
+func (f *Flow) Holds() Holds { return Holds(f.meta>>metaHoldsShift) & 0xf }
+
+// SetHolds sets what the flow has to give back to the translator. Owner: worker.
+func (f *Flow) SetHolds(h Holds) {
+	f.setMeta(f.meta&^metaHoldsMask | uint64(h&0xf)<<metaHoldsShift)
+}
 
 // Status returns the status bits.
 func (f *Flow) Status() Status { return Status(f.meta >> metaStatusShift) }
@@ -156,7 +170,7 @@ func (f *Flow) SetState(state uint8) {
 // which is the case for most packets.
 func (f *Flow) setMeta(m uint64) {
 	if m != f.meta {
-		atomic.StoreUint64(&f.meta, m)
+		publish64(&f.meta, m)
 	}
 }
 
@@ -165,6 +179,6 @@ func (f *Flow) Deadline() Tick { return f.LastSeen + f.Timeout() }
 
 // Expired reports whether the flow's time is over (kernel: nf_ct_is_expired).
 func (f *Flow) Expired(now Tick) bool {
-	timeout := Tick(f.meta)
+	timeout := f.Timeout()
 	return timeout != 0 && int32(now-f.LastSeen-timeout) >= 0
 }

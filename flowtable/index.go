@@ -111,14 +111,21 @@ func (b *bucket) clear(slot int) {
 	b.away &^= 1 << slot
 }
 
-// slotOf returns the slot that holds ref, noSlot if none does.
-func (b *bucket) slotOf(ref Ref) int {
-	for i, r := range b.refs {
-		if r == ref {
-			return i
+// slotOf returns the slot that holds ref under a tag, noSlot if none does: the
+// first one with the tag, nearly always.
+func (b *bucket) slotOf(tag uint8, ref Ref) int {
+	lo, hi := b.matches(tag)
+	for {
+		slot := firstSlot(lo, hi)
+		if slot >= bucketSlots || b.refs[slot] == ref {
+			return slot
+		}
+		if lo != 0 {
+			lo &= lo - 1
+		} else {
+			hi &= hi - 1
 		}
 	}
-	return noSlot
 }
 
 // matches returns one bit per slot whose tag is tag, at bits 7, 15 ... of lo
@@ -206,14 +213,14 @@ func (t *Table) makeRoom(b uint32) int {
 
 // eraseKey removes a reference that was stored under hash.
 func (t *Table) eraseKey(hash uint64, ref Ref) {
-	b := t.bucketOf(hash)
+	b, tag := t.bucketOf(hash), tagOf(hash)
 	home := &t.buckets[b]
-	if i := home.slotOf(ref); i != noSlot {
+	if i := home.slotOf(tag, ref); i < bucketSlots {
 		home.clear(i)
 		return
 	}
-	other := &t.buckets[t.alternative(b, tagOf(hash))]
-	if i := other.slotOf(ref); i != noSlot {
+	other := &t.buckets[t.alternative(b, tag)]
+	if i := other.slotOf(tag, ref); i < bucketSlots {
 		other.clear(i)
 		home.overflow--
 		return

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What memory: one anonymous private mapping per array (index, records, IPv6
-// addresses, extensions). Index and records are populated at start, the other
-// two when touched. With huge pages, MADV_HUGEPAGE over a 2 MiB aligned range.
+// What memory: one anonymous private mapping per array (index, records,
+// timers, IPv6 addresses, extensions). Index, records and timers are populated at
+// start, the other two when touched. With huge pages, MADV_HUGEPAGE over a 2 MiB aligned range.
 // Who writes it: the worker that owns the table; other threads read records
 // through Table.Read.
 // Lifetime: made by New, unmapped by Close, after the worker and all readers
@@ -65,6 +65,9 @@ func (t *Table) allocate(exts int, huge bool) error {
 	}
 	if t.flows, err = array[Flow](m, n, true, huge); err != nil {
 		return errors.Join(fmt.Errorf("records: %w", err), m.free())
+	}
+	if t.sweep.due, err = array[Tick](m, n/blockFlows, true, huge); err != nil {
+		return errors.Join(fmt.Errorf("timers: %w", err), m.free())
 	}
 	if t.addrs6, err = array[addrs6](m, n, false, false); err != nil {
 		return errors.Join(fmt.Errorf("IPv6 addresses: %w", err), m.free())

@@ -188,22 +188,21 @@ func (r *modelRun) passTime() {
 	if r.rng.IntN(4) == 0 {
 		budget = 1 << 30
 	}
-	for {
-		idx := r.tb.NextExpired(r.now, &budget)
-		if idx == 0 {
-			break
+	var e Expired
+	for r.tb.Expired(r.now, &budget, &e) > 0 {
+		for i, idx := range e.Flows[:e.N] {
+			f := r.m.flows[idx]
+			if f == nil || !f.expired(r.now) {
+				r.t.Fatalf("flow %d expired at %d: %+v", idx, r.now, f)
+			}
+			r.tb.RemoveKeys(idx, &e.Keys[i])
+			r.m.remove(idx)
 		}
-		f := r.m.flows[idx]
-		if f == nil || !f.expired(r.now) {
-			r.t.Fatalf("flow %d expired at %d: %+v", idx, r.now, f)
-		}
-		r.tb.Remove(idx)
-		r.m.remove(idx)
 	}
-	if budget <= 0 {
+	if r.tb.Behind() {
 		return
 	}
-	for idx, f := range r.m.flows { // the wheel is at most a quarter second late
+	for idx, f := range r.m.flows { // the sweep is at most a quarter second late
 		if f.expired(r.now - 3) {
 			r.t.Fatalf("flow %d should have expired at %d, now %d", idx, f.lastSeen+f.timeout, r.now)
 		}

@@ -83,7 +83,7 @@ func (t *Table) copyFlow(idx uint32, f *Flow, s *Snapshot) {
 		Proto: s.Proto, Family: family}
 	s.Reply = Tuple{Src: addr[2], Dst: addr[3], SrcPort: uint16(ports >> 32), DstPort: uint16(ports >> 48),
 		Proto: s.Proto, Family: family}
-	s.FullTimeout = Tick(meta)
+	s.FullTimeout = Tick(meta) & MaxTimeout
 	s.LastSeen = Tick(load32((*uint32)(&f.LastSeen)))
 	s.Created = Tick(load32((*uint32)(&f.Created)))
 	s.Helper, s.Master = 0, FlowID{}

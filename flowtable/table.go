@@ -11,7 +11,7 @@ import (
 const Burst = 64
 
 // MaxCapacity is the largest number of flows of one table: a Ref keeps one bit
-// for the direction, the wheel one bit of its links.
+// for the direction.
 const MaxCapacity = 1<<30 - 1 - cooling
 
 // Options say how large a table is. The zero value of a field is its default.
@@ -74,7 +74,9 @@ type Table struct {
 	exts   []Ext
 	// delta gives the alternative bucket of a tag, see index.go.
 	delta [256]uint32
-	wheel wheel
+	sweep sweep
+	// changes are the keys that came and went since Settle.
+	changes changes
 
 	maxFlows uint32
 	// used counts live flows; other threads read it.
@@ -215,19 +217,37 @@ func (t *Table) Target(idx uint32, d Dir, out *Tuple) {
 	out.Dst = packet.Addr{Lo: f.addr[o] >> 32}
 }
 
-// Insert adds a flow under both its tuples. reply is what an answer looks like
-// on the wire: the inverted original, after NAT. The flow starts with no
-// status, no state, no time-out and no timer: set them, last by Refresh.
-//
-// Preconditions: both tuples have the same Family and Proto; IPv4 addresses
-// have Hi = 0.
+// NewFlow is what a flow begins with.
+type NewFlow struct {
+	// Orig and Reply are its tuples; Reply is what an answer looks like on the
+	// wire: the inverted original, after NAT. Both have the same Family and
+	// Proto; IPv4 addresses have Hi = 0.
+	Orig, Reply *Tuple
+	// Keys are the hashes of both.
+	Keys Keys
+	// Timeout is how long it lives without a packet, cut to MaxTimeout; 0 = not
+	// known yet, it does not expire before a Refresh.
+	Timeout Tick
+	Status  Status // without StatusIPv6, which Add sets
+	State   uint8
+	// NextHop and NextHopGen: see Flow.
+	NextHop    [2]uint16
+	NextHopGen uint32
+}
+
+// Insert adds a flow with nothing but its tuples. Set the rest afterwards, last
+// the time-out by Refresh. See NewFlow for the preconditions, Add for the result.
+func (t *Table) Insert(orig, reply *Tuple, now Tick) (uint32, InsertResult) {
+	return t.Add(&NewFlow{Orig: orig, Reply: reply, Keys: Keys{t.Hash(orig), t.Hash(reply)}}, now)
+}
+
+// Add adds a flow under both its tuples.
 //
 // 0 allocs; BenchmarkInsertRemove measures it.
-func (t *Table) Insert(orig, reply *Tuple, now Tick) (uint32, InsertResult) {
-	ho, hr := t.Hash(orig), t.Hash(reply)
-	r := t.find(orig, ho)
+func (t *Table) Add(n *NewFlow, now Tick) (uint32, InsertResult) {
+	r := t.find(n.Orig, n.Keys[DirOriginal])
 	if r == 0 {
-		r = t.find(reply, hr)
+		r = t.find(n.Reply, n.Keys[DirReply])
 	}
 	if r != 0 {
 		if t.flows[r.Index()].Expired(now) {
@@ -239,36 +259,35 @@ func (t *Table) Insert(orig, reply *Tuple, now Tick) (uint32, InsertResult) {
 	if idx == 0 {
 		return 0, InsertFull
 	}
-	if !t.insertKey(ho, RefOf(idx, DirOriginal)) {
+	if !t.insertKey(n.Keys[DirOriginal], RefOf(idx, DirOriginal)) {
 		t.freeRecord(idx)
 		return 0, InsertIndexFull
 	}
-	if !t.insertKey(hr, RefOf(idx, DirReply)) {
-		t.eraseKey(ho, RefOf(idx, DirOriginal))
+	if !t.insertKey(n.Keys[DirReply], RefOf(idx, DirReply)) {
+		t.eraseKey(n.Keys[DirOriginal], RefOf(idx, DirOriginal))
 		t.freeRecord(idx)
 		return 0, InsertIndexFull
 	}
-	t.fill(idx, orig, reply, now)
+	t.changes.note(n.Keys[DirOriginal])
+	t.changes.note(n.Keys[DirReply])
+	t.fill(idx, n, now)
+	if n.Timeout != 0 {
+		t.lower(idx, now+n.Timeout)
+	}
 	publish32(&t.used, t.used+1)
 	return idx, InsertOK
 }
 
 // fill writes a fresh record and makes it visible to readers.
-func (t *Table) fill(idx uint32, orig, reply *Tuple, now Tick) {
+func (t *Table) fill(idx uint32, n *NewFlow, now Tick) {
 	f := &t.flows[idx]
-	meta := uint64(orig.Proto) << metaProtoShift
-	if orig.Family == packet.IPv6 {
+	meta := uint64(min(n.Timeout, MaxTimeout)) | uint64(n.Status)<<metaStatusShift |
+		uint64(n.Orig.Proto)<<metaProtoShift | uint64(n.State)<<metaStateShift
+	if n.Orig.Family == packet.IPv6 {
 		meta |= uint64(StatusIPv6) << metaStatusShift
-		a := &t.addrs6[idx]
-		for i, v := range [4]*packet.Addr{&orig.Src, &orig.Dst, &reply.Src, &reply.Dst} {
-			publish64(&a[i].Hi, v.Hi)
-			publish64(&a[i].Lo, v.Lo)
-		}
-		if idx > t.high6 {
-			publish32(&t.high6, idx)
-		}
+		t.fill6(idx, n)
 	}
-	po, pr := probeOf(orig), probeOf(reply)
+	po, pr := probeOf(n.Orig), probeOf(n.Reply)
 	publish64(&f.meta, meta)
 	publish64(&f.addr[0], po.addr)
 	publish64(&f.addr[1], pr.addr)
@@ -276,32 +295,43 @@ func (t *Table) fill(idx uint32, orig, reply *Tuple, now Tick) {
 	publishTick(&f.LastSeen, now)
 	publishTick(&f.Created, now)
 	publish32(&f.Ext, 0)
-	f.next, f.prev = 0, 0
-	f.NextHop, f.NextHopGen = [2]uint16{}, 0
+	f.NextHop, f.NextHopGen = n.NextHop, n.NextHopGen
 	t.openRecord(f)
 }
 
-// Remove takes a flow out: both keys, its timer, its extension. Whatever else
-// belongs to it (NAT mapping, expectations, events) is the caller's, before.
-// Removing a free record does nothing. Its tuples can still be read, by Tuple,
-// until 4 × Burst more flows were removed: so long a burst may refer to it.
+// fill6 writes the addresses of an IPv6 flow.
+func (t *Table) fill6(idx uint32, n *NewFlow) {
+	a := &t.addrs6[idx]
+	for i, v := range [4]*packet.Addr{&n.Orig.Src, &n.Orig.Dst, &n.Reply.Src, &n.Reply.Dst} {
+		publish64(&a[i].Hi, v.Hi)
+		publish64(&a[i].Lo, v.Lo)
+	}
+	if idx > t.high6 {
+		publish32(&t.high6, idx)
+	}
+}
+
+// Remove takes a flow out: both keys and its extension. Whatever else belongs to
+// it (NAT mapping, expectations, events) is the caller's, before. Removing a
+// free record does nothing. Its tuples can still be read, by Tuple, until
+// 4 × Burst more flows were removed: so long a burst may refer to it.
 func (t *Table) Remove(idx uint32) {
-	f := &t.flows[idx]
-	if idx == 0 || f.gen&1 != 0 {
+	if idx == 0 || t.flows[idx].gen&1 != 0 {
 		return
 	}
+	k := t.Keys(idx)
+	prefetchBuckets(&t.buckets[0], t.nbuckets, &k[0], len(k))
+	t.RemoveKeys(idx, &k)
+}
+
+// RemoveKeys is Remove for a flow whose keys are known. It must be in the table.
+func (t *Table) RemoveKeys(idx uint32, k *Keys) {
+	f := &t.flows[idx]
 	t.closeRecord(f)
-	var tu Tuple
-	var hashes [2]uint64
-	for d := range hashes {
-		t.Tuple(idx, Dir(d), &tu)
-		hashes[d] = t.Hash(&tu)
-	}
-	prefetchBuckets(&t.buckets[0], t.nbuckets, &hashes[0], len(hashes))
-	for d, hash := range hashes {
+	for d, hash := range k {
 		t.eraseKey(hash, RefOf(idx, Dir(d)))
+		t.changes.note(hash)
 	}
-	t.disarm(idx)
 	if f.Ext != 0 {
 		t.releaseExt(f.Ext)
 	}
@@ -310,8 +340,10 @@ func (t *Table) Remove(idx uint32) {
 }
 
 // records returns the number of records: those of the flows, those that cool,
-// and index 0, which is never handed out.
-func (t *Table) records() int { return int(t.maxFlows) + cooling + 1 }
+// and index 0, which is never handed out, in whole blocks.
+func (t *Table) records() int {
+	return (int(t.maxFlows) + cooling + 1 + blockFlows - 1) &^ (blockFlows - 1)
+}
 
 // takeRecord returns the index of a free record, its generation odd, or 0.
 func (t *Table) takeRecord() uint32 {
@@ -320,6 +352,8 @@ func (t *Table) takeRecord() uint32 {
 	}
 	if idx := t.freeFlow; idx != 0 {
 		t.freeFlow = t.flows[idx].next
+		next := RefOf(t.freeFlow, DirOriginal)
+		prefetchFlows(&t.flows[0], &next, 1)
 		return idx
 	}
 	idx := t.highWater + 1
@@ -341,39 +375,32 @@ func (t *Table) coolRecord(idx uint32) {
 
 // freeRecord puts a record on the free list; its generation is odd.
 func (t *Table) freeRecord(idx uint32) {
-	t.flows[idx].next, t.flows[idx].prev = t.freeFlow, 0
+	t.flows[idx].next = t.freeFlow
 	t.freeFlow = idx
 }
 
 // Refresh records a packet: the flow now expires after timeout (cut to
 // MaxTimeout, at least one tick). A flow with StatusFixedTimeout that has a
-// time-out keeps its deadline. The wheel is left alone unless the deadline
-// moves forward: an entry that fires early is armed again.
+// time-out keeps its deadline.
 //
 // Hot: once per packet. 0 allocs; writes last-seen only, while the time-out
 // stays the same.
 func (t *Table) Refresh(idx uint32, timeout, now Tick) {
 	f := &t.flows[idx]
-	current := Tick(f.meta)
-	if current == timeout && f.prev != 0 && f.Status()&StatusFixedTimeout == 0 {
+	if f.Timeout() == timeout && f.Status()&StatusFixedTimeout == 0 {
 		publishTick(&f.LastSeen, now)
 		return
 	}
 	t.refreshSlow(idx, f, timeout, now)
 }
 
-// refreshSlow changes the time-out, and arms the timer where it must.
+// refreshSlow changes the time-out.
 func (t *Table) refreshSlow(idx uint32, f *Flow, timeout, now Tick) {
 	timeout = min(max(timeout, 1), MaxTimeout)
-	current := f.Timeout()
-	if current != 0 && f.Status()&StatusFixedTimeout != 0 {
+	if f.Timeout() != 0 && f.Status()&StatusFixedTimeout != 0 {
 		return
 	}
-	sooner := current != 0 && (now + timeout).Before(f.Deadline())
 	publishTick(&f.LastSeen, now)
-	f.setMeta(f.meta&^0xffffffff | uint64(timeout))
-	if f.prev == 0 || sooner {
-		t.disarm(idx)
-		t.arm(idx, now, now+timeout)
-	}
+	f.setMeta(f.meta&^uint64(MaxTimeout) | uint64(timeout))
+	t.lower(idx, now+timeout)
 }

@@ -10,9 +10,9 @@ const TicksPerSecond = 16
 // It wraps after 8.5 years; points are compared by signed difference (Before).
 type Tick uint32
 
-// MaxTimeout is the longest time-out a flow can have, about two years; longer
-// ones are cut to it, so that signed differences stay meaningful.
-const MaxTimeout Tick = 1 << 30
+// MaxTimeout is the longest time-out a flow can have, 194 days; longer ones are
+// cut to it. A record keeps time-outs in 28 bits.
+const MaxTimeout Tick = 1<<28 - 1
 
 // Before reports whether k is earlier than o, across a wrap.
 func (k Tick) Before(o Tick) bool { return int32(k-o) < 0 }

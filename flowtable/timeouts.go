@@ -111,7 +111,7 @@ func TimeoutNames() []string {
 }
 
 // Set changes one time-out by name. It must be at least one second and at most
-// MaxTimeout (about two years).
+// MaxTimeout (194 days).
 func (o *Timeouts) Set(name string, d time.Duration) error {
 	if d < time.Second || d > MaxTimeout.Duration() {
 		return fmt.Errorf("time-out %s=%v: not within 1s-%v", name, d, MaxTimeout.Duration())

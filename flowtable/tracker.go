@@ -175,7 +175,7 @@ func (tr *Tracker) Advance(t *Table, idx uint32, d Dir, frame []byte, h *packet.
 // a special case. steadyMask takes off what does not matter to the state
 // machines.
 const (
-	steadyMask   = ^(uint64(StatusSNAT|StatusDNAT|StatusExpected|StatusIPv6) << metaStatusShift)
+	steadyMask   = ^(uint64(StatusSNAT|StatusDNAT|StatusExpected|StatusIPv6)<<metaStatusShift | metaHoldsMask)
 	steadyStatus = uint64(StatusSeenReply|StatusAssured|StatusConfirmed) << metaStatusShift
 	steadyUDP    = steadyStatus | packet.ProtoUDP<<metaProtoShift
 	steadyTCP    = steadyStatus | packet.ProtoTCP<<metaProtoShift | uint64(TCPEstablished)<<metaStateShift
@@ -202,7 +202,7 @@ func (tr *Tracker) Steady(t *Table, idx uint32, h *packet.Headers, now Tick) boo
 	default:
 		return false
 	}
-	if f.meta&steadyMask != want || f.prev == 0 {
+	if f.meta&steadyMask != want {
 		return false
 	}
 	publishTick(&f.LastSeen, now)

@@ -173,11 +173,11 @@ func steadyFlags(proto, state uint8) []uint8 {
 	return all
 }
 
-// steadyFlow makes a table with one flow, armed, at index 1.
+// steadyFlow makes a table with one flow, which holds something, at index 1.
 func steadyFlow(tr *Tracker, proto, state uint8, status Status) *Table {
 	timeouts := map[uint8]Tick{packet.ProtoTCP: tr.Timeouts.TCP[TCPEstablished], packet.ProtoUDP: tr.Timeouts.UDPStream,
 		packet.ProtoICMP: tr.Timeouts.ICMP, packet.ProtoGRE: tr.Timeouts.GREStream}
-	f := Flow{LastSeen: 900, Created: 100, prev: slotMark}
-	f.meta = uint64(timeouts[proto]) | uint64(status)<<metaStatusShift | uint64(proto)<<metaProtoShift | uint64(state)<<metaStateShift
-	return &Table{flows: []Flow{{}, f}}
+	f := Flow{LastSeen: 900, Created: 100}
+	f.meta = uint64(timeouts[proto]) | 0xb<<metaHoldsShift | uint64(status)<<metaStatusShift | uint64(proto)<<metaProtoShift | uint64(state)<<metaStateShift
+	return &Table{flows: []Flow{{}, f}, sweep: sweep{due: make([]Tick, 1)}}
 }

@@ -7,15 +7,23 @@ import (
 
 // expireAll returns how many flows expire at now, removing them.
 func expireAll(tb *Table, now Tick) int {
-	n, budget := 0, 1<<30
-	for {
-		idx := tb.NextExpired(now, &budget)
-		if idx == 0 {
-			return n
+	budget := 1 << 30
+	return expireSome(tb, now, &budget)
+}
+
+// expireSome is expireAll within a budget.
+func expireSome(tb *Table, now Tick, budget *int) int {
+	var batches [2]Expired
+	n := 0
+	this, next := &batches[0], &batches[1]
+	for tb.Expired(now, budget, this); this.N > 0; this, next = next, this {
+		tb.Expired(now, budget, next)
+		for i, idx := range this.Flows[:this.N] {
+			tb.RemoveKeys(idx, &this.Keys[i])
 		}
-		tb.Remove(idx)
-		n++
+		n += this.N
 	}
+	return n
 }
 
 func TestExpiryIsExactToTheSecond(t *testing.T) {
@@ -46,14 +54,14 @@ func TestRefreshOnlyMovesTheDeadlineAway(t *testing.T) {
 	work := 0
 	for now := Tick(0); now < 16000; now++ {
 		budget := 100
-		if tb.NextExpired(now, &budget) != 0 {
+		if expireSome(tb, now, &budget) != 0 {
 			t.Fatalf("expired at %d although refreshed", now)
 		}
 		work += 100 - budget
 		tb.Refresh(idx, 1600, now)
 	}
-	if work > 50 {
-		t.Errorf("16000 refreshes cost %d entries of the wheel", work)
+	if work > 50+16000/lookAtOnce {
+		t.Errorf("16000 refreshes cost a budget of %d", work)
 	}
 	if expireAll(tb, 15999+1599) != 0 || expireAll(tb, 15999+1603) != 1 {
 		t.Error("the last refresh does not count")
@@ -85,31 +93,27 @@ func TestMassExpiryIsBounded(t *testing.T) {
 		if calls%64 == 0 {
 			now += 16 // a second passes every 64 bursts
 		}
-		budget, inCall := perCall, 0
-		for {
-			idx := tb.NextExpired(now, &budget)
-			if idx == 0 {
-				break
-			}
-			tb.Remove(idx)
-			gone++
-			inCall++
-		}
-		if inCall > perCall || budget < 0 {
+		budget := perCall
+		inCall := expireSome(tb, now, &budget)
+		gone += inCall
+		if inCall > perCall+blockFlows*sweepAtOnce || budget < -2*blockFlows*sweepAtOnce {
 			t.Fatalf("a call handled %d flows, budget %d left %d", inCall, perCall, budget)
+		}
+		if tb.Behind() != (budget <= 0) {
+			t.Fatalf("budget left %d, behind %v", budget, tb.Behind())
 		}
 	}
 	if gone != flows {
 		t.Errorf("%d of %d flows expired", gone, flows)
 	}
-	// Each flow is handled when it expires and once before, from level 1.
-	if calls > 3*flows/perCall+20_000 {
+	if calls > 2*flows/perCall+20_000 {
 		t.Errorf("%d calls", calls)
 	}
 }
 
-func TestLaggingWheelCatchesUp(t *testing.T) {
+func TestLaggingSweepCatchesUp(t *testing.T) {
 	const flows = 1000
+	var e Expired
 	for _, pause := range []Tick{1, 64, 256, 260, 4000, 16384, 20_000, 1 << 20, 1 << 24} {
 		rng := rand.New(rand.NewPCG(uint64(pause), 7))
 		tb := newTable(t, flows)
@@ -119,7 +123,7 @@ func TestLaggingWheelCatchesUp(t *testing.T) {
 			deadline[mustInsert(t, tb, tuple4(i), timeout, 100)] = 100 + timeout
 		}
 		now := 100 + pause
-		// New flows are armed while the wheel still lags.
+		// Deadlines change while the sweep still lags.
 		for idx := range deadline {
 			if deadline[idx] > now && idx%4 == 0 {
 				tb.Refresh(idx, 50, now)
@@ -128,18 +132,16 @@ func TestLaggingWheelCatchesUp(t *testing.T) {
 		}
 		for ; tb.Len() > 0; now += 7 {
 			budget := 300
-			for {
-				idx := tb.NextExpired(now, &budget)
-				if idx == 0 {
-					break
+			for tb.Expired(now, &budget, &e) > 0 {
+				for _, idx := range e.Flows[:e.N] {
+					if deadline[idx] > now {
+						t.Fatalf("pause %d: flow expired at %d, its deadline is %d", pause, now, deadline[idx])
+					}
+					tb.Remove(idx)
+					delete(deadline, idx)
 				}
-				if deadline[idx] > now {
-					t.Fatalf("pause %d: flow expired at %d, its deadline is %d", pause, now, deadline[idx])
-				}
-				tb.Remove(idx)
-				delete(deadline, idx)
 			}
-			if budget == 0 {
+			if tb.Behind() {
 				continue
 			}
 			for idx, d := range deadline {
@@ -151,49 +153,70 @@ func TestLaggingWheelCatchesUp(t *testing.T) {
 	}
 }
 
-func TestIdleWheelCostsNothing(t *testing.T) {
+// A flow with a long time-out is not looked at before its time is over.
+func TestIdleFlowCostsNothing(t *testing.T) {
 	tb := newTable(t, 2)
 	mustInsert(t, tb, tuple4(1), MaxTimeout, 0)
 	handled := 0
-	for now := Tick(0); now < 1<<29; now += 1 << 16 {
+	for now := Tick(0); now < MaxTimeout; now += 1 << 16 {
 		budget := 10
-		tb.NextExpired(now, &budget)
+		if expireSome(tb, now, &budget) != 0 {
+			t.Fatalf("expired at %d", now)
+		}
 		handled += 10 - budget
 	}
-	if handled > wheelLevels {
-		t.Errorf("one idle flow was handled %d times", handled)
+	if laps := int(MaxTimeout >> 16); handled > 2+laps/lookAtOnce { // the block is visited once, when it is new
+		t.Errorf("one idle flow cost a budget of %d in %d laps", handled, laps)
+	}
+	if expireAll(tb, MaxTimeout) != 1 {
+		t.Error("not expired at its time")
 	}
 }
 
-func TestUnarmedFlowIsArmedByRefresh(t *testing.T) {
-	tb := newTable(t, 2)
-	idx := mustInsert(t, tb, tuple4(1), 16, 0)
-	budget := 10
-	if got := tb.NextExpired(100, &budget); got != idx {
-		t.Fatal("did not expire")
+// Blocks that are visited in vain, and blocks that are only looked at, cost
+// budget too.
+func TestLookingIsBounded(t *testing.T) {
+	const blocks = 10 * lap * lookAtOnce
+	tb := newTable(t, blocks*blockFlows-1)
+	for i := range blocks*blockFlows - 1 {
+		mustInsert(t, tb, tuple4(i), 100, 0)
 	}
-	tb.Refresh(idx, 16, 100) // kept, not removed
-	if expireAll(tb, 115) != 0 || expireAll(tb, 119) != 1 {
-		t.Error("a flow that was kept does not expire again")
+	for idx := range tb.HighWater() {
+		tb.Refresh(idx+1, 100, 50) // the time of each block is too early now
 	}
-}
-
-// Entries that are only armed again cost budget too.
-func TestEarlyFiringIsBounded(t *testing.T) {
-	tb := newTable(t, 100)
-	for i := range 100 {
-		mustInsert(t, tb, tuple4(i), 120*TicksPerSecond, 0)
-	}
-	const now = 120*TicksPerSecond - 100 // the slot of 16 s has begun
 	budget := 30
-	if tb.NextExpired(now, &budget) != 0 || budget != 0 {
-		t.Errorf("budget left %d", budget)
+	if expireSome(tb, 100, &budget) != 0 || budget != 0 || !tb.Behind() {
+		t.Errorf("budget left %d, behind %v", budget, tb.Behind())
 	}
-	left := 0
-	for idx := tb.wheel.heads[firingSlot+1]; idx != 0; idx = tb.Flow(idx).next {
-		left++
+	if left := int(tb.sweep.owed); left < blocks-30 {
+		t.Errorf("%d blocks left, want %d or more", left, blocks-30)
 	}
-	if left != 70 {
-		t.Errorf("%d entries wait to be armed again, want 70", left)
+	budget = 1 << 20
+	if expireSome(tb, 100, &budget) != 0 || tb.Behind() {
+		t.Error("did not look at the rest")
+	}
+	budget = 100
+	if expireSome(tb, 101, &budget) != 0 || budget < 100-11 || budget > 100-9 {
+		t.Errorf("looking at a quarter of %d blocks took a budget of %d", blocks, 100-budget)
+	}
+}
+
+// While time goes on tick by tick, each block is looked at once in a lap.
+func TestALapLooksAtEachBlockOnce(t *testing.T) {
+	const flows = 1001
+	tb := newTable(t, flows)
+	for i := range flows {
+		mustInsert(t, tb, tuple4(i), Tick(1+i%50), 0)
+	}
+	for now := Tick(0); now < 60; now++ {
+		expireAll(tb, now)
+		for idx := uint32(1); idx <= tb.HighWater(); idx++ {
+			if f := tb.Flow(idx); f.gen&1 == 0 && now >= f.Deadline()+lap {
+				t.Fatalf("flow %d is still there at %d, its deadline is %d", idx, now, f.Deadline())
+			}
+		}
+	}
+	if tb.Len() != 0 {
+		t.Errorf("%d flows left", tb.Len())
 	}
 }
