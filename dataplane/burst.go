@@ -40,6 +40,7 @@ type pkt struct {
 	related bool              // an ICMP error about ref's flow
 	bare    bool              // forwarded untracked: no flow, no translation
 	class   helperVerdictHint // whether a helper must see it
+	outlook uint8             // 1 + place in burst.outlooks; 0 = none
 	inner   packet.Headers    // headers of the quoted packet; valid iff related
 }
 
@@ -59,6 +60,11 @@ type burst struct {
 	n      int            // packets in pkts
 	helped bool           // a packet has class helpInspect
 	final  bool           // no packet may be handed over: it was already, or there is nobody else
+
+	unknown  [BurstSize]uint8       // the packets that have no flow, as far as lookup knows
+	unknowns int                    // in unknown
+	outlooks [BurstSize + 1]outlook // of the packets in unknown; the last one is spare
+	replies  flowtable.Bulk         // the lookup of the reply tuples in outlooks
 }
 
 // drop ends a packet's way with a reason.

@@ -11,10 +11,16 @@ package dataplane
 // again once the burst has changed the table.
 func (w *Worker) lookup(b *burst) {
 	t := w.flows.table
+	b.unknowns = 0
 	for i := range b.n {
 		p := &b.pkts[i]
-		if p.verdict == VerdictForward {
-			p.ref = t.LookupAt(&p.tuple, p.hash, b.keys.Refs[i], w.clock.now)
+		if p.verdict != VerdictForward {
+			continue
+		}
+		p.ref = t.LookupAt(&p.tuple, p.hash, b.keys.Refs[i], w.clock.now)
+		if p.ref == 0 && !p.related {
+			b.unknown[b.unknowns] = uint8(i)
+			b.unknowns++
 		}
 	}
 }

@@ -18,37 +18,34 @@ func (w *Worker) newFlow(p *pkt) {
 	if w.elsewhere(p) {
 		return
 	}
+	o := w.outlookOf(p)
 	state, timeout, cause := w.flows.tracker.Start(p.frame, &p.hdr)
-	local := w.isLocal(p.tuple.Dst, p.hdr.Family)
 	if cause != flowtable.InvalidNone {
-		if local { // of a connection that the box itself has
+		if o.dst == fib.HopLocal { // of a connection that the box itself has
 			p.verdict = VerdictPunt
 			return
 		}
 		w.invalid(p, cause)
 		return
 	}
-	if w.martianSource(p) {
+	if o.src == fib.HopLocal || !singleHost(p) {
 		p.drop(DropMartianSource)
 		return
 	}
 	if w.flows.expect.Any() && w.newExpected(p, state, timeout) {
 		return
 	}
-	dst, ok := w.admitNew(p, local)
-	if !ok || w.expired(p) {
+	if !w.admitNew(p, o) || w.expired(p) || !w.routeNew(p, o) {
 		return
 	}
-	out, ok := w.routeNew(p, dst)
-	if !ok {
+	w.flows.nat.Choose(&o.choice, w.flows.table, &p.tuple, w.clock.now)
+	if !w.chosen(p, &o.choice) {
 		return
 	}
-	choice := w.flows.nat.Choose(w.flows.table, &p.tuple, w.cfg.realm[p.in], w.cfg.realm[out.Port],
-		masqueradeAddr(out), w.clock.now)
-	if !w.chosen(p, &choice) {
-		return
-	}
-	w.insert(p, &choice.Reply, choice.Status, state, timeout)
+	w.insert(p, &o.choice, &flowtable.NewFlow{
+		Status: o.choice.Status, State: state, Timeout: timeout,
+		NextHop: [2]uint16{o.out, o.src}, NextHopGen: w.routes.now.Gen(),
+	})
 }
 
 // masqueradeAddr returns the address that masquerading uses on a way out; zero
@@ -60,33 +57,29 @@ func masqueradeAddr(out *fib.NextHop) packet.Addr {
 	return packet.AddrOf(out.Source)
 }
 
-// admitNew decides whether a flow may start here, and where the packet goes
-// after destination translation. From outside only a DNAT rule lets a new flow
-// in, for either family; what is for the box itself goes to the kernel.
-func (w *Worker) admitNew(p *pkt, local bool) (dst packet.Addr, ok bool) {
-	external := w.cfg.realm[p.in] == nat.RealmExternal
-	if external {
-		if to, _, hit := w.flows.nat.MatchDNAT(&p.tuple); hit {
-			return to, true
-		}
-	}
-	if local {
+// admitNew decides whether a flow may start here. From outside only a DNAT rule
+// lets a new flow in, for either family; what is for the box itself goes to the
+// kernel.
+func (w *Worker) admitNew(p *pkt, o *outlook) bool {
+	switch {
+	case o.ruled:
+		return true
+	case o.dst == fib.HopLocal:
 		p.verdict = VerdictPunt
-		return dst, false
-	}
-	if external {
+		return false
+	case w.cfg.realm[p.in] == nat.RealmExternal:
 		p.drop(DropExternalNew)
-		return dst, false
+		return false
 	}
-	return p.tuple.Dst, true
+	return true
 }
 
-// routeNew finds the next hop by which a new flow leaves, or tells the sender
-// that there is none.
-func (w *Worker) routeNew(p *pkt, dst packet.Addr) (*fib.NextHop, bool) {
-	p.hop = w.routes.lookup(dst, p.hdr.Family)
+// routeNew sets the next hop by which a new flow leaves, or tells the sender that
+// there is none.
+func (w *Worker) routeNew(p *pkt, o *outlook) bool {
+	p.hop = o.out
 	if p.hop >= fib.FirstHop {
-		return w.routes.now.Hop(p.hop), true
+		return true
 	}
 	w.unroutable(p)
 	switch p.hop {
@@ -97,7 +90,7 @@ func (w *Worker) routeNew(p *pkt, dst packet.Addr) (*fib.NextHop, bool) {
 	case fib.HopProhibit:
 		w.sendUnreachable(p, packet.ICMPCodeAdminProhibited)
 	}
-	return nil, false
+	return false
 }
 
 // chosen drops the packet if no translation was found.
@@ -140,7 +133,8 @@ func (w *Worker) fulfil(p *pkt, e *flowtable.Expectation, state uint8, timeout f
 	if !w.chosen(p, &choice) {
 		return
 	}
-	if !w.insert(p, &choice.Reply, choice.Status|flowtable.StatusExpected, state, timeout) {
+	f := flowtable.NewFlow{Status: choice.Status | flowtable.StatusExpected, State: state, Timeout: timeout}
+	if !w.insert(p, &choice, &f) {
 		return
 	}
 	w.flows.table.SetMaster(p.ref.Index(), e.Master)
@@ -157,12 +151,15 @@ func (w *Worker) masterReply(e *flowtable.Expectation) *flowtable.Tuple {
 	return &s.Reply
 }
 
-// insert puts a flow into the table, arms its timer and tells subscribers.
-func (w *Worker) insert(p *pkt, reply *flowtable.Tuple, status flowtable.Status, state uint8, timeout flowtable.Tick) bool {
+// insert puts a flow with the tuples of p and c into the table, which arms its
+// timer, and tells subscribers.
+func (w *Worker) insert(p *pkt, c *nat.Choice, f *flowtable.NewFlow) bool {
 	t := w.flows.table
-	idx, result := t.Insert(&p.tuple, reply, w.clock.now)
+	f.Orig, f.Reply, f.Keys = &p.tuple, &c.Reply, flowtable.Keys{p.hash, c.Hash}
+	f.Status |= flowtable.StatusConfirmed
+	idx, result := t.Add(f, w.clock.now)
 	for result != flowtable.InsertOK && w.makeRoom(p, idx, result) {
-		idx, result = t.Insert(&p.tuple, reply, w.clock.now)
+		idx, result = t.Add(f, w.clock.now)
 	}
 	switch result {
 	case flowtable.InsertOK:
@@ -174,17 +171,12 @@ func (w *Worker) insert(p *pkt, reply *flowtable.Tuple, status flowtable.Status,
 		w.count.tableFull.Add(1)
 		return false
 	}
-	w.flows.changed = true
-	if !w.noteStrays(p, reply, status) {
+	if !w.noteStrays(p, f.Reply, f.Status) {
 		t.Remove(idx)
 		p.drop(DropStraysFull)
 		return false
 	}
-	f := t.Flow(idx)
-	f.SetState(state)
-	f.AddStatus(status | flowtable.StatusConfirmed)
-	t.Refresh(idx, timeout, w.clock.now)
-	w.flows.nat.Bind(t, idx)
+	w.flows.nat.Bind(t, idx, &p.tuple, c)
 	w.attachHelper(p, idx)
 	p.ref = flowtable.RefOf(idx, flowtable.DirOriginal)
 	w.count.flowsNew.Add(1)

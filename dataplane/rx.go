@@ -38,7 +38,7 @@ func (w *Worker) admit(p *pkt, addr uint64, n uint32, in uint8) {
 	p.frame, p.addr, p.in = w.cfg.umem.Packet(addr, n), addr, in
 	p.ref, p.hop = 0, 0
 	p.verdict, p.reason = VerdictForward, DropUnspecified
-	p.plain, p.related, p.bare, p.class = false, false, false, helpNone
+	p.plain, p.related, p.bare, p.class, p.outlook = false, false, false, helpNone, 0
 }
 
 // refill gives the queue new frames for those that were received, in bursts,

@@ -11,7 +11,9 @@ import (
 //
 // Reads: hdr, tuple, hash, ref. Writes: ref, class, bare, verdict.
 func (w *Worker) track(b *burst) {
-	w.flows.changed, b.helped = false, false
+	b.helped = false
+	w.flows.table.Settle()
+	w.prepare(b)
 	for i := range b.n {
 		if p := &b.pkts[i]; p.verdict == VerdictForward && !w.trackSteady(p) {
 			w.trackOne(p)
@@ -23,12 +25,12 @@ func (w *Worker) track(b *burst) {
 // trackSteady tracks the usual packet: plain, of a flow that it leaves as it
 // is. It reports false if the packet is another one.
 func (w *Worker) trackSteady(p *pkt) bool {
-	return p.plain && p.ref != 0 && !w.flows.changed && p.hdr.TTL > 1 &&
+	return p.plain && p.ref != 0 && !w.flows.table.Changed(p.hash) && p.hdr.TTL > 1 &&
 		w.flows.tracker.Steady(w.flows.table, p.ref.Index(), &p.hdr, w.clock.now)
 }
 
 func (w *Worker) trackOne(p *pkt) {
-	if w.flows.changed { // an earlier packet of this burst added or removed a flow
+	if w.flows.table.Changed(p.hash) { // by an earlier packet of this burst
 		p.ref = w.flows.table.Lookup(&p.tuple, p.hash, w.clock.now)
 	}
 	if p.related {

@@ -39,8 +39,8 @@ type flowState struct {
 	tracker *flowtable.Tracker // shared, read only
 	nat     *nat.Translator
 	expect  *flowtable.Expectations // shared by all workers
-	changed bool                    // a flow was added or removed in this burst
 	dying   []uint32                // flows to be removed when the burst has left
+	over    [2]flowtable.Expired    // flows whose time is over; for expire
 }
 
 // routeState is a worker's view of the ways out.

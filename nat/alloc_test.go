@@ -40,11 +40,13 @@ func TestAllocsFlow(t *testing.T) {
 		checkAllocs(t, "open and close from "+src, func(i int) {
 			o := orig
 			o.Src.Lo += uint64(i&3 + 1)
-			c := g.n.Choose(g.table, &o, nat.RealmInternal, nat.RealmExternal, packet.Addr{}, 0)
-			idx, r := g.table.Insert(&o, &c.Reply, 0)
-			if c.Reason != nat.ReasonNone || r != flowtable.InsertOK || !g.n.Bind(g.table, idx) {
+			c := g.choose(&o, nat.RealmInternal, nat.RealmExternal)
+			idx, r := g.table.Add(&flowtable.NewFlow{Orig: &o, Reply: &c.Reply,
+				Keys: flowtable.Keys{g.table.Hash(&o), c.Hash}, Status: c.Status}, 0)
+			if c.Reason != nat.ReasonNone || r != flowtable.InsertOK {
 				t.Fatalf("%v %v", c.Reason, r)
 			}
+			g.n.Bind(g.table, idx, &o, &c)
 			g.close(idx)
 		})
 	}
@@ -52,7 +54,7 @@ func TestAllocsFlow(t *testing.T) {
 	g.open(gre, nat.RealmInternal, nat.RealmExternal)
 	gre.Src.Lo++
 	checkAllocs(t, "refusal", func(int) {
-		if c := g.n.Choose(g.table, &gre, nat.RealmInternal, nat.RealmExternal, packet.Addr{}, 0); c.Reason != nat.ReasonClash {
+		if c := g.choose(&gre, nat.RealmInternal, nat.RealmExternal); c.Reason != nat.ReasonClash {
 			t.Fatal(c.Reason)
 		}
 	})
@@ -69,7 +71,7 @@ func TestAllocsExhausted(t *testing.T) {
 	g.mustOpen(packet.ProtoTCP, "10.0.0.1:7000", "198.51.100.1:80")
 	o := tuple(packet.ProtoTCP, "10.0.0.2:7000", "198.51.100.1:80")
 	checkAllocs(t, "exhaustion", func(int) {
-		if c := g.n.Choose(g.table, &o, nat.RealmInternal, nat.RealmExternal, packet.Addr{}, 0); c.Reason != nat.ReasonPortsExhausted {
+		if c := g.choose(&o, nat.RealmInternal, nat.RealmExternal); c.Reason != nat.ReasonPortsExhausted {
 			t.Fatal(c.Reason)
 		}
 	})

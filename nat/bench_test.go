@@ -27,13 +27,21 @@ func BenchmarkChooseBindRelease(b *testing.B) {
 				return flowtable.Tuple{Src: packet.Addr{Lo: 0x0a000000 + uint64(i>>4)}, SrcPort: uint16(2000 + i<<4&0xff0),
 					Dst: packet.Addr{Lo: 0xc6330000 + uint64(i&0xff)}, DstPort: 80, Proto: packet.ProtoTCP, Family: packet.IPv4}
 			}
-			for i := range flows {
-				o := at(i)
-				c := n.Choose(table, &o, nat.RealmInternal, nat.RealmExternal, packet.Addr{}, 0)
-				idx, r := table.Insert(&o, &c.Reply, 0)
-				if c.Reason != nat.ReasonNone || r != flowtable.InsertOK || !n.Bind(table, idx) {
+			open := func(o *flowtable.Tuple) uint32 {
+				var c nat.Choice
+				n.Propose(&c, table, o, nat.RealmInternal, nat.RealmExternal, packet.Addr{})
+				n.Choose(&c, table, o, 0)
+				idx, r := table.Add(&flowtable.NewFlow{Orig: o, Reply: &c.Reply,
+					Keys: flowtable.Keys{table.Hash(o), c.Hash}, Status: c.Status}, 0)
+				if c.Reason != nat.ReasonNone || r != flowtable.InsertOK {
 					b.Fatalf("%v %v", c.Reason, r)
 				}
+				n.Bind(table, idx, o, &c)
+				return idx
+			}
+			for i := range flows {
+				o := at(i)
+				open(&o)
 			}
 			i := 0
 			b.ReportAllocs()
@@ -42,12 +50,7 @@ func BenchmarkChooseBindRelease(b *testing.B) {
 				o.Src.Lo += 0x100000
 				o.Dst.Lo += bb.dst
 				i++
-				c := n.Choose(table, &o, nat.RealmInternal, nat.RealmExternal, packet.Addr{}, 0)
-				idx, r := table.Insert(&o, &c.Reply, 0)
-				if r != flowtable.InsertOK {
-					b.Fatal(c.Reason, r)
-				}
-				n.Bind(table, idx)
+				idx := open(&o)
 				n.Release(table, idx)
 				table.Remove(idx)
 			}

@@ -1,87 +1,76 @@
 package nat
 
 import (
-	"sync/atomic"
-
 	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/packet"
 )
 
-// Bind makes the flow hold what its translation uses: its mapping and its
-// external ports. It reads the tuples only, so it may be called as soon as
-// the flow is inserted. It returns false, and holds nothing, if there is no
-// room for the mapping, which cannot happen right after a choice.
+// What a flow has to give back when it ends, in flowtable.Holds: whether it
+// uses a mapping, and the registration under which PortUse counts its external
+// port, 0 = not counted.
+const (
+	holdsMapping  flowtable.Holds = 1
+	holdsUseShift                 = 1
+)
+
+// Bind makes the flow that was inserted with choice c hold what its translation
+// uses: its mapping, if it needs one, and its external port, if that is counted.
+// It holds neither in the usual case, and then nothing is touched.
 //
 // Hot: once per new flow. 0 allocs.
-func (n *Translator) Bind(t *flowtable.Table, idx uint32) bool {
-	var orig, reply flowtable.Tuple
-	t.Tuple(idx, flowtable.DirOriginal, &orig)
-	t.Tuple(idx, flowtable.DirReply, &reply)
-	if in, ext, ok := sourceSides(&orig, &reply); ok {
-		i, fresh := n.m.ref(&in, &ext)
-		if i == 0 {
-			return false
+func (n *Translator) Bind(t *flowtable.Table, idx uint32, orig *flowtable.Tuple, c *Choice) {
+	var h flowtable.Holds
+	if c.Status&flowtable.StatusSNAT != 0 {
+		in, ext := sourceSides(orig, &c.Reply)
+		if c.mapped && n.m.ref(&in, &ext) {
+			h = holdsMapping
 		}
-		if fresh {
-			n.countPort(&ext, 1)
-		}
-		n.mapped.Store(uint64(n.m.used))
-		r := &n.m.rec[i]
-		r.counted = n.use.claim(&ext, r.counted)
+		h |= flowtable.Holds(n.use.claim(&ext)) << holdsUseShift
 	}
-	if n.isAnnounced(&orig, &reply) {
+	if h != 0 {
+		t.Flow(idx).SetHolds(h)
+	}
+	if c.Status&flowtable.StatusDNAT != 0 && n.isAnnounced(orig) {
 		n.use.add(&side{orig.Dst, orig.DstPort, orig.Proto, orig.Family})
 	}
-	return true
 }
 
-// Release gives back what Bind took. Call it once, before the flow is
-// removed from t.
+// Release gives back what Bind took. Call it once, before the flow is removed
+// from t; its status must tell how it is translated.
+//
+// Hot: once per flow that ends. 0 allocs; the record alone in the usual case.
 func (n *Translator) Release(t *flowtable.Table, idx uint32) {
+	f := t.Flow(idx)
+	h, dnat := f.Holds(), f.Status()&flowtable.StatusDNAT != 0
+	if h == 0 && !dnat {
+		return
+	}
 	var orig, reply flowtable.Tuple
 	t.Tuple(idx, flowtable.DirOriginal, &orig)
 	t.Tuple(idx, flowtable.DirReply, &reply)
-	if in, ext, ok := sourceSides(&orig, &reply); ok {
-		counted, gone := n.m.unref(&in, &ext)
-		if gone {
-			n.countPort(&ext, ^uint32(0))
-		}
-		n.mapped.Store(uint64(n.m.used))
-		n.use.disclaim(&ext, counted)
+	in, ext := sourceSides(&orig, &reply)
+	if h&holdsMapping != 0 {
+		n.m.unref(&in, &ext)
 	}
-	if n.isAnnounced(&orig, &reply) {
+	n.use.disclaim(&ext, uint8(h>>holdsUseShift))
+	if dnat && n.isAnnounced(&orig) {
 		n.use.sub(&side{orig.Dst, orig.DstPort, orig.Proto, orig.Family})
 	}
 }
 
-// isAnnounced tells whether the destination is translated, but by no rule:
-// then an expectation did it, and the flow counts as a use of its port. The
-// port of a rule is held for as long as its address is registered.
-func (n *Translator) isAnnounced(orig, reply *flowtable.Tuple) bool {
-	if !isDNAT(orig, reply) {
-		return false
-	}
+// isAnnounced tells whether the destination of a flow, which is translated, is
+// so by no rule: then an expectation did it, and the flow counts as a use of its
+// port. The port of a rule is held for as long as its address is registered.
+func (n *Translator) isAnnounced(orig *flowtable.Tuple) bool {
 	_, _, ruled := n.MatchDNAT(orig)
 	return !ruled
 }
 
-// sourceSides returns both sides of a flow's source translation; ok is false
-// if the source is not translated.
-func sourceSides(orig, reply *flowtable.Tuple) (in, ext side, ok bool) {
+// sourceSides returns both sides of a flow's source translation.
+func sourceSides(orig, reply *flowtable.Tuple) (in, ext side) {
 	in = side{orig.Src, orig.SrcPort, orig.Proto, orig.Family}
 	ext = side{reply.Dst, externalPort(reply), orig.Proto, orig.Family}
-	return in, ext, in != ext
-}
-
-// countPort changes the number of used ports of a pool address by delta.
-func (n *Translator) countPort(ext *side, delta uint32) {
-	k := portSlot(ext.proto)
-	p := n.poolOf(ext.family, ext.addr)
-	if k < 0 || p == nil {
-		return
-	}
-	c := &n.usedPorts[3*(p.index+int(ext.addr.Lo-p.first.Lo))+k]
-	atomic.StoreUint32(c, *c+delta)
+	return in, ext
 }
 
 // MaxExpectTries bounds the ports that a helper tries for one expectation
@@ -98,10 +87,10 @@ const MaxExpectTries = 128
 // directions of the expected flow are steered to one worker by their port
 // numbers (steered by RSS they are not, whatever the port); lies in the
 // explicit range of the address's pool, if it has one, else in 1024-65535;
-// and is used neither by a DNAT rule nor by a mapping of this worker.
-// Mappings of other workers are not seen: such a mapping could only get in
-// the way if it leads to the very peer and port that the expected flow comes
-// from, and then the flow that exists is found before the expectation.
+// and is not a DNAT rule's. Flows that use the port already do not matter, of
+// this worker or another: such a flow could only get in the way if it leads to
+// the very peer and port that the expected flow comes from, and then the flow
+// that exists is found before the expectation.
 func (n *Translator) ExpectedPort(f packet.Family, addr packet.Addr, announced uint16, try int) (port uint16, ok bool) {
 	first, last := uint16(1024), uint16(65535)
 	if p := n.poolOf(f, addr); p != nil && p.firstPort != 0 {
@@ -116,8 +105,7 @@ func (n *Translator) ExpectedPort(f packet.Family, addr packet.Addr, announced u
 		port = s.port(s.from + n.below(s.size()))
 	}
 	ext := side{addr, port, packet.ProtoTCP, f}
-	if port < first || port > last || n.m.externalUsed(&ext) ||
-		n.dnat.find(n.dnat.byFrom, n.dnat.from, &ext) >= 0 {
+	if port < first || port > last || n.dnat.find(n.dnat.byFrom, n.dnat.from, &ext) >= 0 {
 		return 0, false
 	}
 	return port, true

@@ -59,7 +59,7 @@ func TestBindReleaseChurn(t *testing.T) {
 	checkUse(t, g, nil, mem, own)
 }
 
-// checkUse recounts mappings, used ports and port use from the live flows.
+// checkUse recounts mappings and port use from the live flows.
 func checkUse(t *testing.T, g *gateway, live []uint32, mem []uint32, own packet.Addr) {
 	t.Helper()
 	type end struct {
@@ -67,41 +67,33 @@ func checkUse(t *testing.T, g *gateway, live []uint32, mem []uint32, own packet.
 		port  uint16
 		proto uint8
 	}
-	mappings, external := make(map[[2]end]bool), make(map[end]bool)
+	mappings, external := make(map[[2]end]bool), make(map[packet.Addr]packet.Addr)
 	want := make(map[int]uint32)
 	slots := map[uint8]int{packet.ProtoTCP: 0, packet.ProtoUDP: 1, packet.ProtoICMP: 2}
-	count := func(e end) {
-		if e.addr == own {
-			want[slots[e.proto]<<16|int(e.port)]++
-		}
-	}
 	for _, idx := range live {
 		var o, r flowtable.Tuple
 		g.table.Tuple(idx, flowtable.DirOriginal, &o)
 		g.table.Tuple(idx, flowtable.DirReply, &r)
-		ext := end{r.Dst, r.DstPort, r.Proto}
+		in, ext := end{o.Src, o.SrcPort, o.Proto}, end{r.Dst, r.DstPort, r.Proto}
 		if r.Proto == packet.ProtoICMP {
 			ext.port = r.SrcPort
 		}
-		if in := (end{o.Src, o.SrcPort, o.Proto}); in != ext {
-			if !mappings[[2]end{in, ext}] { // flows of one mapping count once
-				count(ext)
-			}
-			mappings[[2]end{in, ext}] = true
-			if pool := uint64(0xcb007101); ext.addr.Lo-pool < 3 {
-				external[ext] = true
-			}
+		if in == ext {
+			continue
 		}
+		if ext.addr == own {
+			want[slots[ext.proto]<<16|int(ext.port)]++
+		}
+		if in.port != ext.port {
+			mappings[[2]end{in, ext}] = true
+		}
+		if a, ok := external[in.addr]; ok && a != ext.addr {
+			t.Errorf("%v has two addresses", in.addr.Netip(packet.IPv4))
+		}
+		external[in.addr] = ext.addr
 	}
 	if got := g.n.Stats().Mappings; got != uint64(len(mappings)) {
 		t.Errorf("%d mappings, want %d", got, len(mappings))
-	}
-	var ports [3]uint32
-	for u := range g.n.AddrUses {
-		ports[0], ports[1], ports[2] = ports[0]+u.TCP, ports[1]+u.UDP, ports[2]+u.ICMP
-	}
-	if got := ports[0] + ports[1] + ports[2]; int(got) != len(external) {
-		t.Errorf("%d ports used, want %d", got, len(external))
 	}
 	for i, v := range mem {
 		if v != want[i] {
@@ -110,17 +102,25 @@ func checkUse(t *testing.T, g *gateway, live []uint32, mem []uint32, own packet.
 	}
 }
 
+// TestMappingsFull: only translations that have to be recorded need room.
 func TestMappingsFull(t *testing.T) {
 	cfg := snatConfig(t, "203.0.113.1")
 	cfg.Workers = 1
 	g := newGateway(t, cfg, 0, nil)
 	g.n = nat.NewTranslator(&cfg, 0, 1, 3, nil)
-	for i := range 3 {
+	if got := g.n.MemoryBytes(); got != 0 {
+		t.Errorf("%d bytes taken by no mapping", got)
+	}
+	for i := range 4 { // the first one keeps its port
 		g.mustOpen(packet.ProtoTCP, fmt.Sprintf("10.0.0.%d:80", i+1), "198.51.100.1:80")
 	}
 	c, _ := g.open(tuple(packet.ProtoTCP, "10.0.0.9:80", "198.51.100.1:80"), nat.RealmInternal, nat.RealmExternal)
 	if c.Reason != nat.ReasonMappingsFull || g.n.Stats().Full != 1 {
 		t.Errorf("got %v, %d refused, want mappings full", c.Reason, g.n.Stats().Full)
+	}
+	g.mustOpen(packet.ProtoTCP, "10.0.0.9:80", "198.51.100.2:80")
+	if got := g.n.MemoryBytes(); got < 3*24 || got > 3*24+4*16 {
+		t.Errorf("3 mappings take %d bytes", got)
 	}
 }
 

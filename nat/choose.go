@@ -17,114 +17,160 @@ const (
 	lastAttempts  = 16
 )
 
-// Choice is the translation of a new flow.
+// Choice is the translation of a new flow: a proposal until Choose has settled
+// it.
 type Choice struct {
 	Reply  flowtable.Tuple  // the reply tuple to insert; valid iff Reason is ReasonNone
-	Status flowtable.Status // StatusSNAT and StatusDNAT as they apply
+	Hash   uint64           // Table.Hash of Reply
+	Status flowtable.Status // StatusSNAT and StatusDNAT as they apply; set by Choose
 	Reason Reason           // why there is no choice
+
+	// source tells that the source is mapped into sources; else the flow is only
+	// to have a reply tuple of its own.
+	source  bool
+	sources sourceRange
+	// owned tells that the chosen source port steers the answers, so also a
+	// kept port must be the worker's own, unless it is a DNAT rule's.
+	owned bool
+	// mapped tells that the translation needs a record; see follows.
+	mapped bool
 }
 
 // request is one choice in the making.
 type request struct {
+	*Choice
 	table *flowtable.Table
 	orig  *flowtable.Tuple
-	reply *flowtable.Tuple
 	now   flowtable.Tick
-	// owned tells that the chosen source port steers the answers, so also a
-	// kept port must be the worker's own, unless it is a DNAT rule's.
-	owned bool
 }
 
-// sourceRange is where a source may be mapped to: the addresses of one pool
-// or of all pools of a family, or one single address.
+// sourceRange is where a source may be mapped to: one address or, for what is
+// not new, all pools of a family.
 type sourceRange struct {
 	addr  packet.Addr // the address for a new mapping
-	total uint64      // > 0: all pools of the family, addr is not valid yet
-	first uint16      // explicit ports; 0 = the class of the source port
+	pools bool        // any pool of the family will do, addr is the host's own
+	first uint16      // explicit ports of addr; 0 = the class of the source port
 	last  uint16
 }
 
-// Choose decides how the flow that a packet with tuple orig starts is
-// translated: by DNAT rules if it comes from the external realm, by pool or
-// masquerade if it goes from the internal to the external realm, else only
-// so that its reply tuple is unique (null binding). masq is the address of
-// the egress interface in orig's family, read only with Masquerade; zero = it
-// has none.
+// Propose sets c to the translation that a flow with tuple orig gets if nothing
+// is in its way. It goes by rules and addresses alone and looks at no flow:
+// Choose does. So a worker can ask for the memory that Choose will touch.
 //
-// Hot: once per new flow. 0 allocs; one lookup in t if the port is kept.
-func (n *Translator) Choose(t *flowtable.Table, orig *flowtable.Tuple, in, out Realm,
-	masq packet.Addr, now flowtable.Tick) Choice {
-	var c Choice
-	c.Reply = orig.Invert()
+// The flow is translated by DNAT rules if it comes from the external realm, by
+// pool or masquerade if it goes from the internal to the external realm, else
+// only so that its reply tuple is unique (null binding). masq is the address of
+// the egress interface in orig's family, read only with Masquerade; zero = it has
+// none.
+//
+// Hot: once per new flow. 0 allocs.
+func (n *Translator) Propose(c *Choice, t *flowtable.Table, orig *flowtable.Tuple, in, out Realm, masq packet.Addr) {
+	*c = Choice{Reply: orig.Invert(), owned: in == RealmInternal}
 	if in == RealmExternal {
 		if addr, port, ok := n.MatchDNAT(orig); ok {
 			c.Reply.Src, c.Reply.SrcPort = addr, port
 		}
 	}
-	q := request{t, orig, &c.Reply, now, in == RealmInternal}
 	if in == RealmInternal && out == RealmExternal && n.translates(orig.Family) && !orig.Src.IsZero() {
-		r := sourceRange{addr: masq, total: n.poolSize(orig.Family)}
-		if n.masquerade && masq.IsZero() {
-			c.Reason = ReasonNoAddress
+		c.source = true
+		if n.masquerade {
+			c.sources.addr = masq
+			if masq.IsZero() {
+				c.Reason = ReasonNoAddress
+			}
 		} else {
-			c.Reason = n.chooseSource(&q, &r)
+			addr, p := n.pairedAddr(orig.Family, orig.Src)
+			c.sources = sourceRange{addr: addr, pools: true, first: p.firstPort, last: p.lastPort}
 		}
-	} else {
-		c.Reason = n.bindNull(&q)
+		c.Reply.Dst = c.sources.addr
 	}
-	return n.finish(&q, c)
+	c.Hash = t.Hash(&c.Reply)
 }
 
-// Expected is Choose for a flow that expectation e announced: destination and
-// source are translated as the master's are (nf_nat_follow_master,
-// net/netfilter/nf_nat_helper.c). masterReply is the reply tuple of the
-// master, read only if e.Dir is DirReply; nil = the master is gone.
+// Choose settles a proposal for orig: it looks for a reply tuple that no flow
+// has. On a refusal c.Reason is set, and counted.
+//
+// Hot: once per new flow. 0 allocs; one lookup in t if the port is kept.
+func (n *Translator) Choose(c *Choice, t *flowtable.Table, orig *flowtable.Tuple, now flowtable.Tick) {
+	q := request{c, t, orig, now}
+	switch {
+	case c.Reason != ReasonNone:
+	case c.source:
+		c.Reason = n.chooseSource(&q)
+	default:
+		c.Reason = n.bindNull(&q)
+	}
+	n.finish(&q)
+}
+
+// Expected is Propose and Choose for a flow that expectation e announced:
+// destination and source are translated as the master's are
+// (nf_nat_follow_master, net/netfilter/nf_nat_helper.c). masterReply is the
+// reply tuple of the master, read only if e.Dir is DirReply; nil = the master is
+// gone.
 func (n *Translator) Expected(t *flowtable.Table, orig *flowtable.Tuple, e *flowtable.Expectation,
-	masterReply *flowtable.Tuple, now flowtable.Tick) Choice {
-	var c Choice
+	masterReply *flowtable.Tuple, now flowtable.Tick) (c Choice) {
 	c.Reply = orig.Invert()
 	if e.SavedPort != 0 {
 		c.Reply.Src, c.Reply.SrcPort = e.SavedAddr, e.SavedPort
 	}
-	source := e.MasterOrig.Dst
+	c.sources.addr = e.MasterOrig.Dst
 	if e.Dir == flowtable.DirReply {
 		if masterReply == nil {
 			c.Reason = ReasonNoMaster
-			return n.finish(nil, c)
-		}
-		source = masterReply.Dst
-	}
-	q := request{t, orig, &c.Reply, now, source != orig.Src}
-	if source == orig.Src {
-		c.Reason = n.bindNull(&q)
-	} else {
-		r := sourceRange{addr: source}
-		if p := n.poolOf(orig.Family, source); p != nil {
-			r.first, r.last = p.firstPort, p.lastPort
-		}
-		c.Reason = n.chooseSource(&q, &r)
-	}
-	return n.finish(&q, c)
-}
-
-// finish counts a refusal, or sets the status bits of a choice.
-func (n *Translator) finish(q *request, c Choice) Choice {
-	if c.Reason != ReasonNone {
-		n.refused[c.Reason].Store(n.refused[c.Reason].Load() + 1)
-		return c
-	}
-	if c.Reply.Dst != q.orig.Src || externalPort(&c.Reply) != q.orig.SrcPort {
-		c.Status |= flowtable.StatusSNAT
-		if !n.m.room(q.orig.Family) {
-			c.Reason = ReasonMappingsFull
-			n.refused[c.Reason].Store(n.refused[c.Reason].Load() + 1)
+			n.refuse(&c)
 			return c
 		}
+		c.sources.addr = masterReply.Dst
 	}
-	if isDNAT(q.orig, &c.Reply) {
-		c.Status |= flowtable.StatusDNAT
+	c.source = c.sources.addr != orig.Src
+	c.owned = c.source
+	if p := n.poolOf(orig.Family, c.sources.addr); p != nil {
+		c.sources.first, c.sources.last = p.firstPort, p.lastPort
 	}
+	c.Hash = t.Hash(&c.Reply)
+	n.Choose(&c, t, orig, now)
 	return c
+}
+
+// finish counts a refusal, or sets what a choice entails.
+func (n *Translator) finish(q *request) {
+	if q.Reason == ReasonNone && (q.Reply.Dst != q.orig.Src || externalPort(&q.Reply) != q.orig.SrcPort) {
+		q.Status |= flowtable.StatusSNAT
+		if q.mapped = !n.follows(q); q.mapped && !n.m.room(q.orig.Family) {
+			q.Reason = ReasonMappingsFull
+		}
+	}
+	if q.Reason != ReasonNone {
+		n.refuse(q.Choice)
+		return
+	}
+	if isDNAT(q.orig, &q.Reply) {
+		q.Status |= flowtable.StatusDNAT
+	}
+}
+
+// refuse counts a flow without a translation.
+func (n *Translator) refuse(c *Choice) {
+	n.refused[c.Reason].Store(n.refused[c.Reason].Load() + 1)
+}
+
+// follows tells whether the translation of a source follows from the source
+// alone: its port is kept, and its address is the one that the host has in the
+// pools or, without pools, the only one that is possible. The next flow of that
+// source finds such a translation without a record of it.
+func (n *Translator) follows(q *request) bool {
+	if externalPort(&q.Reply) != q.orig.SrcPort {
+		return false
+	}
+	if n.poolSize(q.orig.Family) == 0 {
+		return true
+	}
+	if q.sources.pools {
+		return q.Reply.Dst == q.sources.addr
+	}
+	paired, _ := n.pairedAddr(q.orig.Family, q.orig.Src)
+	return q.Reply.Dst == paired
 }
 
 // translates tells whether sources of this family are translated at all.
@@ -142,60 +188,58 @@ func (n *Translator) bindNull(q *request) Reason {
 	if !n.translates(q.orig.Family) || !portsChange(q.orig.Proto) {
 		return ReasonClash
 	}
-	r := sourceRange{addr: q.orig.Src}
-	return n.searchPort(q, &r)
+	q.sources = sourceRange{addr: q.orig.Src}
+	return n.searchPort(q)
 }
 
-// chooseSource maps the source into r (get_unique_tuple,
+// chooseSource maps the source (get_unique_tuple,
 // net/netfilter/nf_nat_core.c).
-func (n *Translator) chooseSource(q *request, r *sourceRange) Reason {
-	port := q.orig.SrcPort
-	if n.fits(q, r, q.orig.Src, port) && n.take(q, q.orig.Src, port) {
+func (n *Translator) chooseSource(q *request) Reason {
+	addr, port := q.sources.addr, q.orig.SrcPort
+	if n.fits(q, q.orig.Src, port) && n.take(q, q.orig.Src, port) {
 		return ReasonNone
 	}
-	if n.reuse(q, r) {
+	if n.m.inUse() > 0 && n.reuse(q) {
 		return ReasonNone
-	}
-	if r.total > 0 {
-		addr, p := n.pairedAddr(q.orig.Family, q.orig.Src, r.total)
-		*r = sourceRange{addr: addr, first: p.firstPort, last: p.lastPort}
 	}
 	if !portsChange(q.orig.Proto) {
-		if n.take(q, r.addr, port) {
+		if n.take(q, addr, port) {
 			return ReasonNone
 		}
 		return ReasonClash
 	}
-	if n.fits(q, r, r.addr, port) && n.take(q, r.addr, port) {
+	if n.fits(q, addr, port) && n.take(q, addr, port) {
 		return ReasonNone
 	}
-	return n.searchPort(q, r)
+	return n.searchPort(q)
 }
 
-// fits tells whether a source may stay addr:port in range r.
-func (n *Translator) fits(q *request, r *sourceRange, addr packet.Addr, port uint16) bool {
-	first, last := r.first, r.last
-	if r.total > 0 {
+// fits tells whether a source may be mapped to addr:port.
+func (n *Translator) fits(q *request, addr packet.Addr, port uint16) bool {
+	first, last := q.sources.first, q.sources.last
+	if addr != q.sources.addr {
+		if !q.sources.pools {
+			return false
+		}
 		p := n.poolOf(q.orig.Family, addr)
 		if p == nil {
 			return false
 		}
 		first, last = p.firstPort, p.lastPort
-	} else if addr != r.addr {
-		return false
 	}
 	return first == 0 || !portsChange(q.orig.Proto) || port >= first && port <= last
 }
 
 // reuse takes a mapping that the same source already holds, if one is free
 // for this destination (find_appropriate_src, nf_nat_core.c): to other hosts
-// a client keeps one external address and port (RFC 4787 REQ-1).
-func (n *Translator) reuse(q *request, r *sourceRange) bool {
+// a client keeps one external address and port (RFC 4787 REQ-1). The one that
+// follows from the source alone is not among them: it is what comes next.
+func (n *Translator) reuse(q *request) bool {
 	s := side{q.orig.Src, q.orig.SrcPort, q.orig.Proto, q.orig.Family}
 	i := n.m.first(&s, 0)
 	for tries := 0; i != 0 && tries < maxReuse; tries++ {
 		ext := n.m.external(i)
-		if n.fits(q, r, ext.addr, ext.port) && n.take(q, ext.addr, ext.port) {
+		if n.fits(q, ext.addr, ext.port) && n.take(q, ext.addr, ext.port) {
 			return true
 		}
 		i = n.m.first(&s, i)
@@ -203,25 +247,25 @@ func (n *Translator) reuse(q *request, r *sourceRange) bool {
 	return false
 }
 
-// searchPort looks for a free port of r.addr among those that the worker may
-// give out: in the explicit range, else in the class of the source port, else
-// (some workers own no low ports) among the unprivileged ones.
-func (n *Translator) searchPort(q *request, r *sourceRange) Reason {
-	first, last := r.first, r.last
+// searchPort looks for a free port of the address among those that the worker
+// may give out: in the explicit range, else in the class of the source port,
+// else (some workers own no low ports) among the unprivileged ones.
+func (n *Translator) searchPort(q *request) Reason {
+	first, last := q.sources.first, q.sources.last
 	if first == 0 {
 		if first, last = portClass(q.orig.SrcPort); isICMP(q.orig.Proto) {
 			first, last = 0, 65535
 		}
 	}
-	q.reply.Dst = r.addr
-	c := n.owner.candidates(q.reply, q.owned)
+	q.Reply.Dst = q.sources.addr
+	c := n.owner.candidates(&q.Reply, q.owned)
 	q.owned = false // every candidate is
 	c.among(first, last)
-	if n.search(q, r.addr, &c) {
+	if n.search(q, &c) {
 		return ReasonNone
 	}
-	if c.none && r.first == 0 {
-		if c.among(1024, 65535); n.search(q, r.addr, &c) {
+	if c.none && q.sources.first == 0 {
+		if c.among(1024, 65535); n.search(q, &c) {
 			return ReasonNone
 		}
 	}
@@ -229,7 +273,7 @@ func (n *Translator) searchPort(q *request, r *sourceRange) Reason {
 }
 
 // search takes the first candidate that is free.
-func (n *Translator) search(q *request, addr packet.Addr, c *candidates) bool {
+func (n *Translator) search(q *request, c *candidates) bool {
 	for attempts := uint32(firstAttempts); c.size > 0 && attempts >= lastAttempts; attempts /= 2 {
 		c.start(n.below(c.size), attempts)
 		for range attempts {
@@ -237,7 +281,7 @@ func (n *Translator) search(q *request, addr packet.Addr, c *candidates) bool {
 			if !ok {
 				break
 			}
-			if n.take(q, addr, port) {
+			if n.take(q, q.sources.addr, port) {
 				return true
 			}
 		}
@@ -260,26 +304,27 @@ func (n *Translator) below(size uint32) uint32 {
 // comes to it from outside is the rule's, and belongs to the owner of the
 // remote port. So do the packets of the target, whatever owns its own port.
 func (n *Translator) take(q *request, addr packet.Addr, port uint16) bool {
-	q.reply.Dst = addr
-	if isICMP(q.reply.Proto) {
-		q.reply.SrcPort = port
+	q.Reply.Dst = addr
+	if isICMP(q.Reply.Proto) {
+		q.Reply.SrcPort = port
 	} else {
-		q.reply.DstPort = port
+		q.Reply.DstPort = port
 	}
 	ext := side{addr, port, q.orig.Proto, q.orig.Family}
 	if r := n.dnat.find(n.dnat.byFrom, n.dnat.from, &ext); r >= 0 {
 		if n.dnat.to[r] != (side{q.orig.Src, q.orig.SrcPort, q.orig.Proto, q.orig.Family}) {
 			return false
 		}
-	} else if q.owned && portsChange(q.orig.Proto) && !n.owner.answered(q.reply) {
+	} else if q.owned && portsChange(q.orig.Proto) && !n.owner.answered(&q.Reply) {
 		return false
 	}
+	q.Hash = q.table.Hash(&q.Reply)
 	return q.free()
 }
 
 // free tells whether no flow has the reply tuple.
 func (q *request) free() bool {
-	return q.table.Lookup(q.reply, q.table.Hash(q.reply), q.now) == 0
+	return q.table.Lookup(&q.Reply, q.Hash, q.now) == 0
 }
 
 // isICMP tells whether the port of a tuple's source is an ICMP id.

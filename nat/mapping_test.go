@@ -16,47 +16,37 @@ func TestMappingsModel(t *testing.T) {
 		m := newMappings(size, true, seed)
 		type pair struct{ in, ext side }
 		model := make(map[pair]int)
-		extModel := make(map[side]int) // mappings, not flows
-		var live []pair                // one entry per flow
+		var live []pair // one entry per flow
 		for step := range 20000 {
 			if rng.IntN(2*size) < len(live) {
 				i := rng.IntN(len(live))
 				p := live[i]
 				live[i] = live[len(live)-1]
 				live = live[:len(live)-1]
-				counted, gone := m.unref(&p.in, &p.ext)
-				if (counted != 0) != (model[p] == 1) || counted != 0 && counted != mark(&p.ext) {
-					t.Fatalf("seed %d step %d: unref counted %d, %d uses left", seed, step, counted, model[p]-1)
-				}
+				m.unref(&p.in, &p.ext)
 				if model[p]--; model[p] == 0 {
 					delete(model, p)
-					extModel[p.ext]--
-				}
-				if want := extModel[p.ext] == 0; gone != want {
-					t.Fatalf("seed %d step %d: unref gone %v, want %v", seed, step, gone, want)
 				}
 			} else {
 				p := pair{randomSide(rng, 40), side{}}
 				p.ext = side{packet.Addr{Lo: uint64(rng.IntN(3)), Hi: p.in.addr.Hi}, uint16(rng.IntN(20)), p.in.proto, p.in.family}
-				i, fresh := m.ref(&p.in, &p.ext)
-				ok := i != 0
+				ok := m.ref(&p.in, &p.ext)
 				if wantOK := model[p] > 0 || len(model) < size; ok != wantOK {
 					t.Fatalf("seed %d step %d: ref ok %v, want %v", seed, step, ok, wantOK)
 				}
-				if !ok {
-					continue
+				if ok {
+					model[p]++
+					live = append(live, p)
 				}
-				m.rec[i].counted = mark(&p.ext)
-				if wantFresh := extModel[p.ext] == 0; fresh != wantFresh {
-					t.Fatalf("seed %d step %d: ref fresh %v, want %v", seed, step, fresh, wantFresh)
-				}
-				if model[p]++; model[p] == 1 {
-					extModel[p.ext]++
-				}
-				live = append(live, p)
 			}
-			if m.used != len(model) {
-				t.Fatalf("seed %d step %d: %d mappings, want %d", seed, step, m.used, len(model))
+			if m.inUse() != len(model) {
+				t.Fatalf("seed %d step %d: %d mappings, want %d", seed, step, m.inUse(), len(model))
+			}
+			if len(live) > 0 {
+				p := live[rng.IntN(len(live))]
+				if i := m.find(&p.in, &p.ext); i == 0 || m.rec[i].refs != uint32(model[p]) {
+					t.Fatalf("seed %d step %d: mapping %d has %d uses, want %d", seed, step, i, m.rec[i].refs, model[p])
+				}
 			}
 		}
 		for _, p := range live {
@@ -65,9 +55,6 @@ func TestMappingsModel(t *testing.T) {
 		checkEmpty(t, m)
 	}
 }
-
-// mark is what the test writes into the record of an external side.
-func mark(ext *side) uint16 { return ext.port + 1 }
 
 func randomSide(rng *rand.Rand, n int) side {
 	s := side{packet.Addr{Lo: uint64(rng.IntN(n))}, uint16(rng.IntN(4)), packet.ProtoTCP, packet.IPv4}
@@ -83,19 +70,19 @@ func randomSide(rng *rand.Rand, n int) side {
 // checkEmpty asserts that every record is free and every chain empty.
 func checkEmpty(t *testing.T, m *mappings) {
 	t.Helper()
-	if m.used != 0 {
-		t.Errorf("%d mappings left", m.used)
+	if m.inUse() != 0 {
+		t.Errorf("%d mappings left", m.inUse())
 	}
-	for i := range m.byInt {
-		if m.byInt[i] != 0 || m.byExt[i] != 0 {
+	for i, head := range m.heads {
+		if head != 0 {
 			t.Fatalf("chain %d is not empty", i)
 		}
 	}
 	free := 0
-	for i := m.free; i != 0; i = m.rec[i].nextInt {
+	for i := m.free; i != 0; i = m.rec[i].next {
 		free++
 	}
-	if free != int(m.fresh)-1 {
-		t.Errorf("%d records on the free list, want %d", free, m.fresh-1)
+	if free != int(m.fresh.Load())-1 {
+		t.Errorf("%d records on the free list, want %d", free, m.fresh.Load()-1)
 	}
 }

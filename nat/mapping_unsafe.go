@@ -6,7 +6,7 @@ import "unsafe"
 // Why unsafe: Sizeof is the compiler's own word on the layout that mapping.go
 // draws, checked in both directions when the package is built.
 const (
-	mappingBytes     = 32
+	mappingBytes     = 24
 	wideMappingBytes = 32
 
 	_ = uint(mappingBytes-unsafe.Sizeof(mapping{})) + uint(unsafe.Sizeof(mapping{})-mappingBytes)

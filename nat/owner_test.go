@@ -150,7 +150,14 @@ func chooseWith(t *testing.T, cfg *Config, worker int, port uint16) Choice {
 	reply := replyTo(packet.IPv4, 1)
 	orig := reply.Invert()
 	orig.Src, orig.SrcPort = packet.Addr{Lo: 0x0a010203}, port
-	return NewTranslator(cfg, worker, 1, 1024, nil).Choose(table, &orig, RealmInternal, RealmExternal, packet.Addr{}, 0)
+	return choose(NewTranslator(cfg, worker, 1, 1024, nil), table, &orig)
+}
+
+// choose proposes and settles the translation of a flow to outside.
+func choose(n *Translator, table *flowtable.Table, orig *flowtable.Tuple) (c Choice) {
+	n.Propose(&c, table, orig, RealmInternal, RealmExternal, packet.Addr{})
+	n.Choose(&c, table, orig, 0)
+	return c
 }
 
 // A worker whom no low port leads to takes an unprivileged one; but an explicit
@@ -238,7 +245,7 @@ func benchmarkChoose(b *testing.B, cfg *Config, used int) {
 	b.ReportAllocs()
 	for b.Loop() {
 		orig.SrcPort = 1024 + uint16(rng.Uint32()>>16)%64512
-		if c := n.Choose(table, &orig, RealmInternal, RealmExternal, packet.Addr{}, 0); c.Reason != ReasonNone {
+		if c := choose(n, table, &orig); c.Reason != ReasonNone {
 			refused++
 		}
 	}

@@ -24,37 +24,45 @@ var errPortUseSize = errors.New("port use memory has a wrong size")
 // gateway's own and translated to (masquerade). The XDP program reads the same
 // memory: a port in use is the gateway's, any other is the host's own.
 //
-// What counts: each mapping once, however many flows share it; each
-// expectation; each flow that an expectation announced and whose destination
-// is translated; and each call of Hold. A flow that a DNAT rule lets in does
-// not count: its port is to be held for as long as the address is registered.
+// What counts: each flow whose source is translated; each expectation; each flow
+// that an expectation announced and whose destination is translated; and each
+// call of Hold. A flow that a DNAT rule lets in does not count: its port is to be
+// held for as long as the address is registered.
 //
-// A mapping is counted when a flow is bound to it while the address is
-// registered, and remembers by which registration. So mappings may exist
-// before Register, and outlive Unregister: none takes back what it did not
-// add. Expectations and the flows that they announced remember nothing: one
-// that is older than the registration takes a use back that was not its own,
-// if there is one. End those before Register.
+// A flow is counted if its address is registered when it is bound, and remembers
+// by which registration. So flows may exist before Register, and outlive
+// Unregister: none takes back what it did not add, unless it has seen its address
+// be registered seven times more. Expectations and the flows that they announced
+// remember nothing: one that is older than the registration takes a use back that
+// was not its own, if there is one. End those before Register.
 //
 // Shared by all workers: counters change by atomic adds only. The list of
 // addresses is replaced as a whole; writers take mu, readers none.
 type PortUse struct {
 	mu    sync.Mutex
-	last  uint16 // number of the last registration; guarded by mu
+	last  map[portUseKey]uint8 // number of each address's last registration; guarded by mu
 	addrs atomic.Pointer[[]portUseAddr]
+}
+
+// registrations is how many registrations of one address can be told apart: what
+// a flow remembers has three bits, and 0 means none.
+const registrations = 7
+
+// portUseKey names an address.
+type portUseKey struct {
+	addr   packet.Addr
+	family packet.Family
 }
 
 // portUseAddr is the memory of one address.
 type portUseAddr struct {
-	addr   packet.Addr
-	family packet.Family
-	number uint16 // of the registration, never 0; repeats after 65535 others
+	portUseKey
+	number uint8 // of the registration: 1 to registrations, in turn
 	count  []uint32
 }
 
 // Register makes mem, PortUseSlots long and all zero, the counters of an
-// address, in place of any before. The mappings of flows that exist are not
-// counted until another flow is bound to them.
+// address, in place of any before. Flows that exist are not counted.
 func (u *PortUse) Register(f packet.Family, addr packet.Addr, mem []uint32) error {
 	if len(mem) != PortUseSlots {
 		return fmt.Errorf("%w: %d counters for %s, expected %d", errPortUseSize, len(mem), addr.Netip(f), PortUseSlots)
@@ -71,26 +79,28 @@ func (u *PortUse) Unregister(f packet.Family, addr packet.Addr) { u.replace(f, a
 func (u *PortUse) replace(f packet.Family, addr packet.Addr, mem []uint32) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	key := portUseKey{addr, f}
 	var next []portUseAddr
 	if old := u.addrs.Load(); old != nil {
 		for _, a := range *old {
-			if a.addr != addr || a.family != f {
+			if a.portUseKey != key {
 				next = append(next, a)
 			}
 		}
 	}
 	if mem != nil {
-		if u.last++; u.last == 0 {
-			u.last = 1
+		if u.last == nil {
+			u.last = make(map[portUseKey]uint8)
 		}
-		next = append(next, portUseAddr{addr, f, u.last, mem})
+		u.last[key] = u.last[key]%registrations + 1
+		next = append(next, portUseAddr{key, u.last[key], mem})
 	}
 	u.addrs.Store(&next)
 }
 
 // slot returns the counter of a port and the number of its address's
 // registration, or nil and 0 if the address is not registered.
-func (u *PortUse) slot(s *side) (counter *uint32, registration uint16) {
+func (u *PortUse) slot(s *side) (counter *uint32, registration uint8) {
 	if u == nil {
 		return nil, 0
 	}
@@ -138,23 +148,22 @@ func (u *PortUse) sub(s *side) {
 	}
 }
 
-// claim counts a mapping's use of its external port, unless the registration
-// in force already counts it: that is what counted, the record's word, says.
-// It returns the word to keep.
-func (u *PortUse) claim(s *side, counted uint16) uint16 {
+// claim counts a flow's use of its external port and returns the registration
+// that does; 0 if none.
+func (u *PortUse) claim(s *side) (registration uint8) {
 	c, registration := u.slot(s)
-	if c != nil && registration != counted {
+	if c != nil {
 		atomic.AddUint32(c, 1)
 	}
 	return registration
 }
 
 // disclaim takes back what claim counted, if it counts still.
-func (u *PortUse) disclaim(s *side, counted uint16) {
-	if counted == 0 {
+func (u *PortUse) disclaim(s *side, registration uint8) {
+	if registration == 0 {
 		return
 	}
-	if c, registration := u.slot(s); registration == counted {
+	if c, now := u.slot(s); now == registration {
 		decrement(c)
 	}
 }

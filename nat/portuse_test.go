@@ -85,65 +85,74 @@ func TestPortUseOtherProtocols(t *testing.T) {
 	for _, proto := range []uint8{packet.ProtoGRE, packet.ProtoSCTP, esp, 253} {
 		_, a := c.mustOpen(proto, "10.0.0.5:0", "198.51.100.1:0")
 		_, b := c.mustOpen(proto, "10.0.0.6:0", "198.51.100.2:0")
-		c.check("two mappings", proto, 0, 2)
+		c.check("two flows", proto, 0, 2)
 		c.close(a)
-		c.check("one mapping", proto, 0, 1)
+		c.check("one flow", proto, 0, 1)
 		c.close(b)
 	}
 	c.checkZero("at the end")
 }
 
-// TestPortUseCountsMappings: flows of one mapping count once, whichever of
-// them ends last.
-func TestPortUseCountsMappings(t *testing.T) {
+// TestPortUseCountsFlows: each flow counts, also those that share a mapping.
+func TestPortUseCountsFlows(t *testing.T) {
 	c := newCounted(t)
 	c.register()
 	_, a := c.mustOpen(packet.ProtoUDP, "10.0.0.5:7000", "198.51.100.1:53")
 	_, b := c.mustOpen(packet.ProtoUDP, "10.0.0.5:7000", "198.51.100.2:53")
-	c.check("two flows", packet.ProtoUDP, 7000, 1)
+	c.check("two flows", packet.ProtoUDP, 7000, 2)
 	c.close(a)
 	c.check("one flow", packet.ProtoUDP, 7000, 1)
 	c.close(b)
+	_, d := c.mustOpen(packet.ProtoUDP, "10.0.0.5:7000", "198.51.100.1:53")
+	moved, e := c.mustOpen(packet.ProtoUDP, "10.0.0.6:7000", "198.51.100.1:53")
+	_, f := c.mustOpen(packet.ProtoUDP, "10.0.0.6:7000", "198.51.100.2:53")
+	c.check("two flows of a mapping", packet.ProtoUDP, moved.Reply.DstPort, 2)
+	for _, idx := range []uint32{d, e, f} {
+		c.close(idx)
+	}
 	c.checkZero("at the end")
 }
 
 // TestPortUseOlderFlows: flows from before a registration take nothing back
-// that newer ones count, and a mapping that both use is counted.
+// that newer ones count.
 func TestPortUseOlderFlows(t *testing.T) {
 	c := newCounted(t)
 	_, old := c.mustOpen(packet.ProtoUDP, "10.0.0.5:7000", "198.51.100.1:53")
-	_, shared := c.mustOpen(packet.ProtoUDP, "10.0.0.6:8000", "198.51.100.1:53")
 	c.register()
 	_, a := c.mustOpen(packet.ProtoUDP, "10.0.0.7:7000", "198.51.100.2:53") // another host, the same port
-	_, b := c.mustOpen(packet.ProtoUDP, "10.0.0.6:8000", "198.51.100.2:53") // the same mapping
-	c.check("newer host", packet.ProtoUDP, 7000, 1)
-	c.check("older mapping, newer flow", packet.ProtoUDP, 8000, 1)
+	_, b := c.mustOpen(packet.ProtoUDP, "10.0.0.5:7000", "198.51.100.3:53") // the same host
+	c.check("newer flows", packet.ProtoUDP, 7000, 2)
 	c.close(old)
-	c.close(shared)
-	c.check("older flow gone", packet.ProtoUDP, 7000, 1)
-	c.check("older flow of the mapping gone", packet.ProtoUDP, 8000, 1)
+	c.check("older flow gone", packet.ProtoUDP, 7000, 2)
 	c.close(a)
 	c.close(b)
 	c.checkZero("at the end")
 }
 
 // TestPortUseRegisterAgain: what an earlier registration counted is not taken
-// from a later one of the same memory.
+// from a later one of the same memory, nor do registrations of other addresses
+// in between make them look the same.
 func TestPortUseRegisterAgain(t *testing.T) {
 	c := newCounted(t)
-	c.register()
-	_, old := c.mustOpen(packet.ProtoTCP, "10.0.0.5:7000", "198.51.100.1:80")
-	c.use.Unregister(packet.IPv4, c.own)
-	c.check("unregistered", packet.ProtoTCP, 7000, 0)
-	_, between := c.mustOpen(packet.ProtoTCP, "10.0.0.6:7000", "198.51.100.2:80")
-	c.register()
-	_, a := c.mustOpen(packet.ProtoTCP, "10.0.0.7:7000", "198.51.100.3:80")
-	c.check("registered again", packet.ProtoTCP, 7000, 1)
-	c.close(old)
-	c.close(between)
-	c.check("older flows gone", packet.ProtoTCP, 7000, 1)
-	c.close(a)
-	c.checkZero("at the end")
+	other := packet.AddrOf(addr("203.0.113.2"))
+	for again := 1; again < 7; again++ {
+		c.register()
+		_, old := c.mustOpen(packet.ProtoTCP, "10.0.0.5:7000", "198.51.100.1:80")
+		c.use.Unregister(packet.IPv4, c.own)
+		c.check("unregistered", packet.ProtoTCP, 7000, 0)
+		_, between := c.mustOpen(packet.ProtoTCP, "10.0.0.6:7000", "198.51.100.2:80")
+		for range again {
+			mustDo(t, c.use.Register(packet.IPv4, other, make([]uint32, nat.PortUseSlots)))
+			c.register()
+		}
+		_, a := c.mustOpen(packet.ProtoTCP, "10.0.0.7:7000", "198.51.100.3:80")
+		c.check("registered again", packet.ProtoTCP, 7000, 1)
+		c.close(old)
+		c.close(between)
+		c.check("older flows gone", packet.ProtoTCP, 7000, 1)
+		c.close(a)
+		c.checkZero("at the end")
+	}
 }
 
 // TestPortUseOfDestinations: a rule's flows add nothing to its hold, an
@@ -167,7 +176,7 @@ func TestPortUseOfDestinations(t *testing.T) {
 	c.n.ReserveExpected(&e)
 	c.check("expectation", packet.ProtoTCP, 6500, 1)
 	choice := c.n.Expected(c.table, &orig, &e, nil, 0)
-	idx := c.insert(&orig, &choice.Reply)
+	idx := c.insert(&orig, &choice)
 	c.n.ReleaseExpected(&e)
 	c.check("announced flow", packet.ProtoTCP, 6500, 1)
 	c.close(idx)

@@ -12,21 +12,19 @@ import (
 )
 
 // Translator chooses translations for the flows of one worker and counts what
-// they use. Owner: worker; only Stats, AddrUses and MemoryBytes may be called
-// from elsewhere.
+// they use. Owner: worker; only Stats and MemoryBytes may be called from
+// elsewhere.
 type Translator struct {
 	pools      []pool
+	addrs4     uint64 // IPv4 addresses in the pools
+	addrs6     uint64 // IPv6 addresses in the pools
 	dnat       *dnatTable
 	masquerade bool
 	owner      owner
 	rng        rand.PCG
 	m          *mappings
-	use        *PortUse // nil = nothing is counted
-	// usedPorts counts distinct external ports in use: 3 protocol slots for
-	// each pool address, in the order of the pools. Written by the worker.
-	usedPorts []uint32
-	mapped    atomic.Uint64              // mappings in use
-	refused   [reasonCount]atomic.Uint64 // flows refused, by reason
+	use        *PortUse                   // nil = nothing is counted
+	refused    [reasonCount]atomic.Uint64 // flows refused, by reason
 }
 
 // pool is a Pool in the form of the hot path.
@@ -37,7 +35,6 @@ type pool struct {
 	firstPort uint16 // 0 = no explicit range
 	lastPort  uint16
 	offset    uint64 // of its first address among the pools of its family
-	index     int    // of its first address among all pools
 }
 
 // contains tells whether addr, of the pool's family, is one of its addresses.
@@ -47,8 +44,8 @@ func (p *pool) contains(addr packet.Addr) bool {
 
 // NewTranslator makes the translator of worker (0 to cfg.Workers-1). cfg must
 // be valid. seed feeds the random starts of port searches; maxMappings is the
-// number of mappings, normally the flows of the worker's table: then a flow
-// is never refused for want of a mapping. use may be nil.
+// number of mappings that may be recorded, normally the flows of the worker's
+// table: then a flow is never refused for want of a mapping. use may be nil.
 func NewTranslator(cfg *Config, worker int, seed uint64, maxMappings int, use *PortUse) *Translator {
 	n := &Translator{
 		dnat:       newDNATTable(cfg.DNAT),
@@ -57,28 +54,24 @@ func NewTranslator(cfg *Config, worker int, seed uint64, maxMappings int, use *P
 		use:        use,
 	}
 	n.rng.Seed(seed, seed^0x9e3779b97f4a7c15)
-	wide := false
-	var offset [2]uint64
-	index := 0
 	for _, p := range cfg.SNAT {
 		q := pool{
 			first: packet.AddrOf(p.First), count: uint64(p.Count()), family: packet.FamilyOf(p.First),
-			firstPort: p.FirstPort, lastPort: p.LastPort, index: index,
+			firstPort: p.FirstPort, lastPort: p.LastPort,
 		}
-		k := 0
+		q.offset = n.poolSize(q.family)
 		if q.family == packet.IPv6 {
-			k, wide = 1, true
+			n.addrs6 += q.count
+		} else {
+			n.addrs4 += q.count
 		}
-		q.offset = offset[k]
-		offset[k] += q.count
-		index += int(q.count)
 		n.pools = append(n.pools, q)
 	}
+	wide := n.addrs6 > 0
 	for _, r := range cfg.DNAT {
 		// The answers to expected flows of a DNATed IPv6 master may be mapped.
 		wide = wide || r.Addr.Is6()
 	}
-	n.usedPorts = make([]uint32, 3*index)
 	n.m = newMappings(maxMappings, wide, n.rng.Uint64())
 	return n
 }
@@ -89,17 +82,16 @@ func (n *Translator) Worker() int { return n.owner.worker }
 // Workers returns the number of workers that share the ports.
 func (n *Translator) Workers() int { return n.owner.workers }
 
-// MemoryBytes returns the memory reserved for mappings.
+// MemoryBytes returns the memory that mappings have touched so far; safe from
+// any goroutine.
 func (n *Translator) MemoryBytes() uint64 { return n.m.memoryBytes() }
 
 // poolSize returns the number of pool addresses of a family.
-func (n *Translator) poolSize(f packet.Family) (total uint64) {
-	for i := range n.pools {
-		if n.pools[i].family == f {
-			total += n.pools[i].count
-		}
+func (n *Translator) poolSize(f packet.Family) uint64 {
+	if f == packet.IPv6 {
+		return n.addrs6
 	}
-	return total
+	return n.addrs4
 }
 
 // poolOf returns the pool that holds addr, or nil.
@@ -112,14 +104,14 @@ func (n *Translator) poolOf(f packet.Family, addr packet.Addr) *pool {
 	return nil
 }
 
-// pairedAddr returns the pool address of an internal host. It depends on the
-// host alone, so all flows of a host leave with one address (RFC 4787 REQ-2),
-// on every worker and after a restart.
-func (n *Translator) pairedAddr(f packet.Family, host packet.Addr, total uint64) (packet.Addr, *pool) {
+// pairedAddr returns the pool address of an internal host, of a family that has
+// one. It depends on the host alone, so all flows of a host leave with one
+// address (RFC 4787 REQ-2), on every worker and after a restart.
+func (n *Translator) pairedAddr(f packet.Family, host packet.Addr) (packet.Addr, *pool) {
 	var b [16]byte
 	binary.LittleEndian.PutUint64(b[:], host.Lo)
 	binary.LittleEndian.PutUint64(b[8:], host.Hi)
-	k := metro.Hash64(b[:], 0) % total
+	k := metro.Hash64(b[:], 0) % n.poolSize(f)
 	for i := range n.pools {
 		p := &n.pools[i]
 		if p.family == f && k-p.offset < p.count {
@@ -172,8 +164,8 @@ func (n *Translator) Translates(f packet.Family, addr packet.Addr) bool {
 
 // Stats are the figures of one translator.
 type Stats struct {
-	Mappings    uint64 // mappings in use
-	MaxMappings uint64 // mappings that fit
+	Mappings    uint64 // mappings recorded now
+	MaxMappings uint64 // mappings that can be recorded
 	Exhausted   uint64 // flows refused: no free port found
 	Clashes     uint64 // flows refused: reply tuple taken, no port to change
 	NoAddress   uint64 // flows refused: no address to masquerade with
@@ -184,42 +176,12 @@ type Stats struct {
 // Stats returns the figures; safe from any goroutine.
 func (n *Translator) Stats() Stats {
 	return Stats{
-		Mappings:    n.mapped.Load(),
+		Mappings:    uint64(n.m.inUse()),
 		MaxMappings: uint64(len(n.m.rec) - 1),
 		Exhausted:   n.refused[ReasonPortsExhausted].Load(),
 		Clashes:     n.refused[ReasonClash].Load(),
 		NoAddress:   n.refused[ReasonNoAddress].Load(),
 		Full:        n.refused[ReasonMappingsFull].Load(),
 		NoMaster:    n.refused[ReasonNoMaster].Load(),
-	}
-}
-
-// AddrUse tells how many distinct external ports of a pool address are in
-// use by the flows of one worker. A port that serves several destinations or
-// hosts counts once; steered by RSS, once for each worker that gives it out.
-type AddrUse struct {
-	Family         packet.Family
-	Addr           packet.Addr
-	TCP, UDP, ICMP uint32
-}
-
-// AddrUses calls yield for each pool address until it returns false; safe
-// from any goroutine. The sum over all workers is the use of the address.
-func (n *Translator) AddrUses(yield func(AddrUse) bool) {
-	for i := range n.pools {
-		p := &n.pools[i]
-		for k := range p.count {
-			c := n.usedPorts[3*(p.index+int(k)):]
-			u := AddrUse{
-				Family: p.family,
-				Addr:   packet.Addr{Hi: p.first.Hi, Lo: p.first.Lo + k},
-				TCP:    atomic.LoadUint32(&c[0]),
-				UDP:    atomic.LoadUint32(&c[1]),
-				ICMP:   atomic.LoadUint32(&c[2]),
-			}
-			if !yield(u) {
-				return
-			}
-		}
 	}
 }

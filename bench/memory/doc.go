@@ -5,7 +5,7 @@
 //	table     lookup, insertion, removal, expiry; memory of a flow; a Go map beside it
 //	pipeline  a packet of an established flow, from RX ring to TX ring, and its stages
 //	newflows  flows made while as many others end; choice of ports in a crowded pool
-//	timers    the timer wheel; the worst burst while a million flows expire
+//	timers    the timers; the worst burst while a million flows expire
 //
 // # Method
 //

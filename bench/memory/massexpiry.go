@@ -50,7 +50,7 @@ func (s *massExpiry) close() error { return s.traffic.close() }
 // disturbed are only counted.
 type burstTimes struct {
 	whole     []float64 // runBurst
-	expiry    []float64 // its expire stage: one tick of the wheel
+	expiry    []float64 // its expire stage: the tick of the timers
 	preempted int
 	watch     *bench.Disturbance
 }

@@ -58,6 +58,7 @@ type tableSubject struct {
 	keys        *keys
 	batch       []int // numbers of the flows that are taken out and put back
 	now         flowtable.Tick
+	over        [2]flowtable.Expired // for expire
 }
 
 func (s *tableSubject) String() string { return fmt.Sprintf("flows=%d load=%d%%", s.flows, s.load) }
@@ -215,18 +216,30 @@ func (s *tableSubject) change(c *changeCosts) error {
 	start = time.Now()
 	gone := 0
 	for gone < len(s.batch) {
-		budget := flowtable.Burst
-		for idx := s.table.NextExpired(s.now, &budget); idx != 0; idx = s.table.NextExpired(s.now, &budget) {
-			s.table.Remove(idx)
-			gone++
-		}
-		if budget == flowtable.Burst {
+		n := s.expire()
+		if n == 0 && !s.table.Behind() {
 			return fmt.Errorf("%d of %d flows expired", gone, len(s.batch))
 		}
+		gone += n
 	}
 	c.expire += time.Since(start)
 	c.batches++
 	return s.putBack(c)
+}
+
+// expire removes flows whose time is over, as a worker does after a burst, and
+// returns how many.
+func (s *tableSubject) expire() (gone int) {
+	budget := flowtable.Burst
+	this, next := &s.over[0], &s.over[1]
+	for s.table.Expired(s.now, &budget, this); this.N > 0; this, next = next, this {
+		s.table.Expired(s.now, &budget, next)
+		for i, idx := range this.Flows[:this.N] {
+			s.table.RemoveKeys(idx, &this.Keys[i])
+		}
+		gone += this.N
+	}
+	return gone
 }
 
 // putBack inserts the batch again.

@@ -9,7 +9,7 @@ import (
 	"github.com/xdpct/xdpct/flowtable"
 )
 
-// Timers measures the timer wheel, and what becomes of the packets of other
+// Timers measures the timers, and what becomes of the packets of other
 // flows while all flows of a table expire in the same moment.
 func Timers(ctx context.Context, o Options, p bench.Progress) ([]bench.Record, error) {
 	if err := o.complete(); err != nil {
@@ -17,23 +17,23 @@ func Timers(ctx context.Context, o Options, p bench.Progress) ([]bench.Record, e
 	}
 	var subjects []subject
 	for _, flows := range o.Flows {
-		subjects = append(subjects, &wheelSubject{tableSubject{flows: flows, load: 100}})
+		subjects = append(subjects, &timerSubject{tableSubject{flows: flows, load: 100}})
 	}
 	subjects = append(subjects, &massExpiry{flows: o.loaded()})
 	return measure(ctx, "timers", &o, subjects, p)
 }
 
-// wheelSubject measures the timers of a full table.
-type wheelSubject struct {
+// timerSubject measures the timers of a full table.
+type timerSubject struct {
 	tableSubject
 }
 
 // shortTimeout is what the timers are set to that are to fire.
 const shortTimeout flowtable.Tick = 30 * flowtable.TicksPerSecond
 
-func (s *wheelSubject) String() string { return fmt.Sprintf("wheel flows=%d", s.flows) }
+func (s *timerSubject) String() string { return fmt.Sprintf("timers flows=%d", s.flows) }
 
-func (s *wheelSubject) quantities() []quantity {
+func (s *timerSubject) quantities() []quantity {
 	var list []quantity
 	for _, op := range []string{"arm", "rearm", "refresh", "expire", "idle"} {
 		list = append(list, quantity{map[string]any{"flows": s.flows, "op": op}, "ns/op"})
@@ -41,11 +41,11 @@ func (s *wheelSubject) quantities() []quantity {
 	return list
 }
 
-// wheelCosts sums up the time of each operation on the timers of a batch.
-type wheelCosts struct{ arm, rearm, refresh, expire time.Duration }
+// timerCosts sums up the time of each operation on the timers of a batch.
+type timerCosts struct{ arm, rearm, refresh, expire time.Duration }
 
-func (s *wheelSubject) round(d time.Duration) ([]float64, error) {
-	var c wheelCosts
+func (s *timerSubject) round(d time.Duration) ([]float64, error) {
+	var c timerCosts
 	batches := 0
 	for c.arm+c.rearm+c.refresh+c.expire < d {
 		if err := s.turn(&c); err != nil {
@@ -62,7 +62,7 @@ func (s *wheelSubject) round(d time.Duration) ([]float64, error) {
 // turn takes the timers of a batch of random flows through a life: a packet
 // that renews the flow, one that shortens its time, its end; then a new flow's
 // first packet.
-func (s *wheelSubject) turn(c *wheelCosts) error {
+func (s *timerSubject) turn(c *timerCosts) error {
 	drawFlows(s.keys.rng, s.flows, s.batch)
 	s.refreshAll(flowtable.MaxTimeout, &c.refresh) // the same as before: no more than a note
 	s.refreshAll(shortTimeout, &c.rearm)
@@ -70,11 +70,11 @@ func (s *wheelSubject) turn(c *wheelCosts) error {
 	start := time.Now()
 	for gone := 0; gone < len(s.batch); {
 		budget := flowtable.Burst
-		if s.table.NextExpired(s.now, &budget) != 0 {
-			gone++
-		} else if budget == flowtable.Burst {
+		n := s.table.Expired(s.now, &budget, &s.over[0])
+		if n == 0 && !s.table.Behind() {
 			return fmt.Errorf("%d of %d timers fired", gone, len(s.batch))
 		}
+		gone += n
 	}
 	c.expire += time.Since(start)
 	s.refreshAll(flowtable.MaxTimeout, &c.arm)
@@ -82,7 +82,7 @@ func (s *wheelSubject) turn(c *wheelCosts) error {
 }
 
 // refreshAll refreshes the flows of the batch and adds the time that it took.
-func (s *wheelSubject) refreshAll(timeout flowtable.Tick, spent *time.Duration) {
+func (s *timerSubject) refreshAll(timeout flowtable.Tick, spent *time.Duration) {
 	start := time.Now()
 	for _, i := range s.batch {
 		s.table.Refresh(s.index[i], timeout, s.now)
@@ -90,13 +90,13 @@ func (s *wheelSubject) refreshAll(timeout flowtable.Tick, spent *time.Duration) 
 	*spent += time.Since(start)
 }
 
-// idle returns ns for a look at the wheel when nothing is due.
-func (s *wheelSubject) idle() float64 {
+// idle returns ns for a look at the timers when nothing is due.
+func (s *timerSubject) idle() float64 {
 	const looks = 1 << 14
 	start := time.Now()
 	for range looks {
 		budget := flowtable.Burst
-		s.table.NextExpired(s.now, &budget)
+		s.table.Expired(s.now, &budget, &s.over[0])
 	}
 	return perOperation(time.Since(start), looks)
 }

@@ -1,0 +1,73 @@
+package dataplane
+
+import (
+	"github.com/xdpct/xdpct/dataplane/fib"
+	"github.com/xdpct/xdpct/nat"
+)
+
+// outlook is what a packet without a flow will need, as far as it follows from
+// the packet, the routes and the rules alone.
+type outlook struct {
+	dst, src uint16     // next hops towards the packet's own addresses
+	out      uint16     // next hop after destination translation
+	ruled    bool       // a DNAT rule translates the destination
+	choice   nat.Choice // the translation, if nothing is in its way; valid iff out is a real next hop
+}
+
+// prepare looks ahead for the packets that lookup found no flow for: it finds out
+// where they go and which reply tuple their flows will have, and asks for what
+// the table has about that. So the misses of a burst of new flows overlap. It
+// decides nothing: by the time that track comes to a packet, an earlier one may
+// have made its flow.
+//
+// Reads: tuple, in. Writes: outlook.
+func (w *Worker) prepare(b *burst) {
+	n := b.unknowns
+	if n == 0 {
+		return
+	}
+	t, k := w.flows.table, &b.replies
+	for from := 0; from < n+matchDelay; from += prefetchGroup { // as in parse
+		to := min(from+prefetchGroup, n)
+		for i := from; i < to; i++ {
+			p, o := &b.pkts[b.unknown[i]], &b.outlooks[i]
+			p.outlook = uint8(i + 1)
+			w.lookAhead(p, o)
+			k.Hashes[i] = o.choice.Hash
+		}
+		t.Prefetch(k, min(from, n), max(to, min(from, n)))
+		t.MatchLate(k)
+		if at := from - matchDelay; at >= 0 {
+			t.Match(k, at, min(at+prefetchGroup, n))
+		}
+	}
+	t.MatchLate(k)
+}
+
+// lookAhead sets o for a packet.
+func (w *Worker) lookAhead(p *pkt, o *outlook) {
+	o.dst = w.routes.lookup(p.tuple.Dst, p.hdr.Family)
+	o.src = w.routes.lookup(p.tuple.Src, p.hdr.Family)
+	o.out, o.ruled = o.dst, false
+	in := w.cfg.realm[p.in]
+	if in == nat.RealmExternal {
+		if to, _, hit := w.flows.nat.MatchDNAT(&p.tuple); hit {
+			o.out, o.ruled = w.routes.lookup(to, p.hdr.Family), true
+		}
+	}
+	if o.out >= fib.FirstHop {
+		hop := w.routes.now.Hop(o.out)
+		w.flows.nat.Propose(&o.choice, w.flows.table, &p.tuple, in, w.cfg.realm[hop.Port], masqueradeAddr(hop))
+	}
+}
+
+// outlookOf returns the outlook of a packet. Some turn out only in track to have
+// no flow: those whose flow ends in this burst.
+func (w *Worker) outlookOf(p *pkt) *outlook {
+	if p.outlook != 0 {
+		return &w.burst.outlooks[p.outlook-1]
+	}
+	o := &w.burst.outlooks[BurstSize]
+	w.lookAhead(p, o)
+	return o
+}
