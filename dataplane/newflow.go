@@ -137,7 +137,9 @@ func (w *Worker) fulfil(p *pkt, e *flowtable.Expectation, state uint8, timeout f
 	if !w.insert(p, &choice, &f) {
 		return
 	}
-	w.flows.table.SetMaster(p.ref.Index(), e.Master)
+	if !w.flows.table.SetMaster(p.ref.Index(), e.Master) {
+		w.count.helperNoRoom.Add(1)
+	}
 }
 
 // masterReply returns the reply tuple of an expectation's master, which may

@@ -42,8 +42,14 @@ type Ext struct {
 	_    [32]uint8
 }
 
+// flowsPerExt is how many flows share an extension record. Control connections of
+// helpers, and the flows that they announce, take one each: 16,000 FTP sessions
+// with a transfer each, in a table of a million flows. So a flow pays for 4 bytes
+// at most, and only for those that were ever in use (see MemoryBytes).
+const flowsPerExt = 32
+
 // extCount returns the number of extension records for a table.
-func extCount(maxFlows int) int { return min(max(maxFlows/8, 1024), MaxCapacity) }
+func extCount(maxFlows int) int { return max(maxFlows/flowsPerExt, 1024) }
 
 // Ext returns the extension record of a flow, nil if it has none.
 func (t *Table) Ext(idx uint32) *Ext {
@@ -55,7 +61,7 @@ func (t *Table) Ext(idx uint32) *Ext {
 }
 
 // AddExt gives a flow a zeroed extension record and returns it, or the one it
-// has; nil if all are in use (one per eight flows, at least 1024).
+// has; nil if all are in use (one for 32 flows, at least 1024).
 func (t *Table) AddExt(idx uint32) *Ext {
 	if e := t.Ext(idx); e != nil {
 		return e
@@ -88,8 +94,8 @@ func (t *Table) takeExt() uint32 {
 	case e != 0:
 		t.freeExt = t.exts[e].next
 	case int(t.extsUsed)+1 < len(t.exts):
-		t.extsUsed++
-		e = t.extsUsed
+		e = t.extsUsed + 1
+		publish32(&t.extsUsed, e)
 	default:
 		return 0
 	}

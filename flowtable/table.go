@@ -90,7 +90,8 @@ type Table struct {
 	// cooled are the records removed last, oldest at cooledAt; 0 = none yet.
 	cooled   [cooling]uint32
 	cooledAt uint32
-	// extsUsed is the highest extension index handed out so far.
+	// extsUsed is the highest extension index handed out so far; other threads
+	// read it.
 	extsUsed uint32
 	// idSeed makes flow ids differ between tables.
 	idSeed uint64
@@ -148,12 +149,13 @@ func (t *Table) Cap() int { return int(t.maxFlows) }
 // 1..HighWater. Any thread.
 func (t *Table) HighWater() uint32 { return load32(&t.highWater) }
 
-// MemoryBytes returns the memory taken: index, records and extensions as
-// mapped, the parallel array of IPv6 addresses as far as it was touched. Any
-// thread.
+// MemoryBytes returns the memory taken: index, records and timers as mapped,
+// extensions and the parallel array of IPv6 addresses as far as they were touched.
+// Any thread.
 func (t *Table) MemoryBytes() uint64 {
 	const line = 64
-	m := (t.nbuckets+uint64(t.records()))*line + uint64(extCount(int(t.maxFlows))+1)*extSize
+	n := uint64(t.records())
+	m := (t.nbuckets+n)*line + n/blockFlows*4 + uint64(load32(&t.extsUsed))*extSize
 	if n := load32(&t.high6); n != 0 {
 		m += uint64(n+1) * line
 	}
