@@ -66,7 +66,10 @@ func (t *Table) allocate(exts int, huge bool) error {
 	if t.flows, err = array[Flow](m, n, true, huge); err != nil {
 		return errors.Join(fmt.Errorf("records: %w", err), m.free())
 	}
-	if t.sweep.due, err = array[Tick](m, n/blockFlows, true, huge); err != nil {
+	if t.sweep.block, err = array[Tick](m, n/blockFlows, true, huge); err != nil {
+		return errors.Join(fmt.Errorf("timers: %w", err), m.free())
+	}
+	if t.sweep.group, err = array[Tick](m, n/(blockFlows*groupBlocks), true, false); err != nil {
 		return errors.Join(fmt.Errorf("timers: %w", err), m.free())
 	}
 	if t.addrs6, err = array[addrs6](m, n, false, false); err != nil {

@@ -96,7 +96,7 @@ func TestMassExpiryIsBounded(t *testing.T) {
 		budget := perCall
 		inCall := expireSome(tb, now, &budget)
 		gone += inCall
-		if inCall > perCall+blockFlows*sweepAtOnce || budget < -2*blockFlows*sweepAtOnce {
+		if inCall > perCall+blockFlows*visitAtOnce || budget < -2*blockFlows*visitAtOnce {
 			t.Fatalf("a call handled %d flows, budget %d left %d", inCall, perCall, budget)
 		}
 		if tb.Behind() != (budget <= 0) {
@@ -165,7 +165,7 @@ func TestIdleFlowCostsNothing(t *testing.T) {
 		}
 		handled += 10 - budget
 	}
-	if laps := int(MaxTimeout >> 16); handled > 2+laps/lookAtOnce { // the block is visited once, when it is new
+	if laps := int(MaxTimeout >> 16); handled > 2+groupBlocks+laps/lookAtOnce { // the group's blocks are visited once, when they are new
 		t.Errorf("one idle flow cost a budget of %d in %d laps", handled, laps)
 	}
 	if expireAll(tb, MaxTimeout) != 1 {
@@ -173,31 +173,76 @@ func TestIdleFlowCostsNothing(t *testing.T) {
 	}
 }
 
-// Blocks that are visited in vain, and blocks that are only looked at, cost
+// Blocks that are visited in vain, and groups that are only looked at, cost
 // budget too.
 func TestLookingIsBounded(t *testing.T) {
-	const blocks = 10 * lap * lookAtOnce
-	tb := newTable(t, blocks*blockFlows-1)
-	for i := range blocks*blockFlows - 1 {
+	const groups = 10 * lap * lookAtOnce
+	const flows = groups*groupBlocks*blockFlows - 1
+	tb := newTable(t, flows)
+	for i := range flows {
 		mustInsert(t, tb, tuple4(i), 100, 0)
 	}
 	for idx := range tb.HighWater() {
 		tb.Refresh(idx+1, 100, 50) // the time of each block is too early now
 	}
 	budget := 30
-	if expireSome(tb, 100, &budget) != 0 || budget != 0 || !tb.Behind() {
+	if expireSome(tb, 100, &budget) != 0 || budget > 0 || budget < -visitAtOnce || !tb.Behind() {
 		t.Errorf("budget left %d, behind %v", budget, tb.Behind())
 	}
-	if left := int(tb.sweep.owed); left < blocks-30 {
-		t.Errorf("%d blocks left, want %d or more", left, blocks-30)
+	if left := int(tb.sweep.owed); left < groups-30 {
+		t.Errorf("%d groups left, want %d or more", left, groups-30)
 	}
-	budget = 1 << 20
+	budget = 1 << 30
 	if expireSome(tb, 100, &budget) != 0 || tb.Behind() {
 		t.Error("did not look at the rest")
 	}
 	budget = 100
 	if expireSome(tb, 101, &budget) != 0 || budget < 100-11 || budget > 100-9 {
-		t.Errorf("looking at a quarter of %d blocks took a budget of %d", blocks, 100-budget)
+		t.Errorf("looking at a quarter of %d groups took a budget of %d", groups, 100-budget)
+	}
+}
+
+// However little is done at a time, and whatever happens to the other flows of a
+// block meanwhile, each flow is taken when its time is over, and once.
+func TestEachFlowIsTakenOnce(t *testing.T) {
+	const flows = 3 * groupBlocks * blockFlows
+	rng := rand.New(rand.NewPCG(1, 1))
+	tb := newTable(t, flows)
+	live := make(map[uint32]bool)
+	var batches [2]Expired
+	this, next := &batches[0], &batches[1]
+	taken := 0
+	take := func(now Tick, budget *int, e *Expired) {
+		tb.Expired(now, budget, e)
+		for _, idx := range e.Flows[:e.N] {
+			if !live[idx] || now.Before(tb.Flow(idx).Deadline()) {
+				t.Fatalf("flow %d was taken at %d, alive %v, deadline %d", idx, now, live[idx], tb.Flow(idx).Deadline())
+			}
+			delete(live, idx)
+		}
+		taken += e.N
+	}
+	n := 0
+	for now := Tick(1); now < 20_000; now += Tick(rng.IntN(3)) {
+		for range rng.IntN(4) {
+			if idx := rng.Uint32N(flows) + 1; live[idx] && now.Before(tb.Flow(idx).Deadline()) {
+				tb.Refresh(idx, Tick(1+rng.IntN(30)), now)
+			}
+		}
+		for len(live) < flows/2 {
+			n++
+			live[mustInsert(t, tb, tuple4(n), Tick(1+rng.IntN(60)), now)] = true
+		}
+		budget := rng.IntN(12)
+		for take(now, &budget, this); this.N > 0; this, next = next, this {
+			take(now, &budget, next)
+			for i, idx := range this.Flows[:this.N] {
+				tb.RemoveKeys(idx, &this.Keys[i])
+			}
+		}
+	}
+	if checkTable(t, tb); taken < 10_000 {
+		t.Errorf("only %d flows were taken", taken)
 	}
 }
 

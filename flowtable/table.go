@@ -155,7 +155,7 @@ func (t *Table) HighWater() uint32 { return load32(&t.highWater) }
 func (t *Table) MemoryBytes() uint64 {
 	const line = 64
 	n := uint64(t.records())
-	m := (t.nbuckets+n)*line + n/blockFlows*4 + uint64(load32(&t.extsUsed))*extSize
+	m := (t.nbuckets+n)*line + 4*n/blockFlows + 4*n/(blockFlows*groupBlocks) + uint64(load32(&t.extsUsed))*extSize
 	if n := load32(&t.high6); n != 0 {
 		m += uint64(n+1) * line
 	}
@@ -342,9 +342,10 @@ func (t *Table) RemoveKeys(idx uint32, k *Keys) {
 }
 
 // records returns the number of records: those of the flows, those that cool,
-// and index 0, which is never handed out, in whole blocks.
+// and index 0, which is never handed out, in whole groups of the sweep.
 func (t *Table) records() int {
-	return (int(t.maxFlows) + cooling + 1 + blockFlows - 1) &^ (blockFlows - 1)
+	const group = blockFlows * groupBlocks
+	return (int(t.maxFlows) + cooling + 1 + group - 1) &^ (group - 1)
 }
 
 // takeRecord returns the index of a free record, its generation odd, or 0.

@@ -179,5 +179,5 @@ func steadyFlow(tr *Tracker, proto, state uint8, status Status) *Table {
 		packet.ProtoICMP: tr.Timeouts.ICMP, packet.ProtoGRE: tr.Timeouts.GREStream}
 	f := Flow{LastSeen: 900, Created: 100}
 	f.meta = uint64(timeouts[proto]) | 0xb<<metaHoldsShift | uint64(status)<<metaStatusShift | uint64(proto)<<metaProtoShift | uint64(state)<<metaStateShift
-	return &Table{flows: []Flow{{}, f}, sweep: sweep{due: make([]Tick, 1)}}
+	return &Table{flows: []Flow{{}, f}, sweep: sweep{block: make([]Tick, 1), group: make([]Tick, 1)}}
 }
