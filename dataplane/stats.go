@@ -30,7 +30,7 @@ func workerCounters() []named {
 		{"flows_ended", "flows removed, for any reason", func(w *Worker) uint64 { return w.count.flowsGone.Load() }},
 		{"early_drop", "flows evicted from a full table", func(w *Worker) uint64 { return w.count.earlyDrop.Load() }},
 		{"table_full", "new flows refused because the table was full", func(w *Worker) uint64 { return w.count.tableFull.Load() }},
-		{"nat_mappings", "source translations in use now", func(w *Worker) uint64 { return w.flows.nat.Stats().Mappings }},
+		{"nat_mappings", "source translations in use now that had to be recorded: the port was taken", func(w *Worker) uint64 { return w.flows.nat.Stats().Mappings }},
 		{"received", "packets taken from the queues of the ports", (*Worker).received},
 		{"handed_over", "packets taken over from the queues of other workers", func(w *Worker) uint64 { return w.count.handedIn.Load() }},
 		{"punted", "packets given to the kernel after a look at the flow table", func(w *Worker) uint64 { return w.count.punted.Load() }},
@@ -38,7 +38,7 @@ func workerCounters() []named {
 		{"tx_errors", "times that the kernel refused to send (link down)", func(w *Worker) uint64 { return w.count.txErrors.Load() }},
 		{"events_lost", "events that found no room on their way to the readers", func(w *Worker) uint64 { return w.count.eventLost.Load() }},
 		{"expect_new", "expectations made by helpers", func(w *Worker) uint64 { return w.count.expectNew.Load() }},
-		{"helper_no_room", "flows that got no helper for want of room", func(w *Worker) uint64 { return w.count.helperNoRoom.Load() }},
+		{"helper_no_room", "flows that got no helper, or no master, for want of room", func(w *Worker) uint64 { return w.count.helperNoRoom.Load() }},
 	}
 	for r := range numDropReasons {
 		list = append(list, named{dropText[r][0], dropText[r][1], func(w *Worker) uint64 { return w.count.drops[r].Load() }})

@@ -84,7 +84,7 @@ func (w *Worker) runBurst(q *rxQueue) int {
 		w.forward(b)   // forward.go    TTL, MTU, next hop      | held
 		w.transmit(b)  // tx.go         TX rings; frames freed
 	}
-	w.expire(b.n) // expire.go     a bounded share of the wheel
+	w.expire(b.n) // expire.go     a bounded share of the timers
 	w.readMail()  // mailbox.go    commands
 	return b.n
 }

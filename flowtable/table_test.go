@@ -164,11 +164,20 @@ func TestNewRejectsImpossibleSizes(t *testing.T) {
 func TestMemoryPerIPv4Flow(t *testing.T) {
 	const flows = 1 << 20
 	tb := newTable(t, flows)
-	perFlow := float64((uint64(len(tb.buckets))+uint64(len(tb.flows)))*64) / flows
-	if perFlow > 80 {
-		t.Errorf("record and index take %.1f bytes a flow, want at most 80", perFlow)
+	perFlow := float64(tb.MemoryBytes()) / flows
+	if perFlow > 79 {
+		t.Errorf("record, index and timers take %.1f bytes a flow, want at most 79", perFlow)
 	}
-	t.Logf("record and index %.1f bytes, all %.1f bytes a flow", perFlow, float64(tb.MemoryBytes())/flows)
+	for i := range 2000 {
+		tb.AddExt(mustInsert(t, tb, tuple4(i), 100, 0))
+	}
+	if more := float64(tb.MemoryBytes()) - perFlow*flows; more != 2000*extSize {
+		t.Errorf("2000 extensions take %.0f bytes more", more)
+	}
+	if most := float64(len(tb.exts)*extSize) / flows; most > 4.1 {
+		t.Errorf("extensions may take %.1f bytes a flow, want at most 4", most)
+	}
+	t.Logf("%.1f bytes a flow", perFlow)
 }
 
 func TestIndexFillsToCapacity(t *testing.T) {

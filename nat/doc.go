@@ -6,9 +6,10 @@
 // nothing. A worker of dataplane asks it three questions, each once in the
 // life of a flow, and then calls Rewrite for every packet:
 //
-//	track      c := n.Choose(...)        the reply tuple of a new flow
-//	           idx := t.Insert(orig, &c.Reply, now)
-//	           n.Bind(t, idx)            the flow holds its mapping
+//	track      n.Propose(&c, ...)        what a new flow gets, most likely
+//	           n.Choose(&c, ...)         its reply tuple
+//	           idx := t.Add(...)
+//	           n.Bind(t, idx, ...)       the flow holds what it uses
 //	translate  Rewrite(frame, h, &from, &to)
 //	expire     n.Release(t, idx)         then t.Remove(idx)
 //
@@ -22,7 +23,7 @@
 // the port is kept if it is free, and if not another port of the same class
 // is searched from a random start in at most 240 tries. "Free" always means
 // that no flow has the reply tuple: one external port serves many
-// destinations.
+// destinations. Propose is the part of this that looks at no flow.
 //
 // # Who owns a port
 //
@@ -39,9 +40,12 @@
 //
 // # Mappings
 //
-// A Mapping is (protocol, internal address and port) <-> (external address
-// and port), shared and counted by all flows that use it. Records are 32
-// bytes, allocated once; two hash chains find them by either side.
+// A mapping is (protocol, internal address and port) <-> (external address
+// and port). Most of them follow from the internal side: the paired address, the
+// port kept. Those have no record; the next flow of that source comes to the same
+// answer. The others are recorded, shared and counted by the flows that use them:
+// 24 bytes, allocated once, touched as they are used, found through hash chains of
+// the internal side. What a flow holds is in its record (flowtable.Holds).
 //
 // # Limits
 //
