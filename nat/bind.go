@@ -9,8 +9,8 @@ import (
 // uses a mapping, and the registration under which PortUse counts its external
 // port, 0 = not counted.
 const (
-	holdsMapping  flowtable.Holds = 1
-	holdsUseShift                 = 1
+	holdsMapping  = flowtable.Holds(1)
+	holdsUseShift = 1
 )
 
 // Bind makes the flow that was inserted with choice c hold what its translation

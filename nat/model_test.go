@@ -151,7 +151,9 @@ func (m *allMappings) announce(rt *rapid.T) {
 	m.begin(rt, &orig, &c)
 }
 
-func sourceOf(orig *flowtable.Tuple) side { return side{orig.Src, orig.SrcPort, orig.Proto, orig.Family} }
+func sourceOf(orig *flowtable.Tuple) side {
+	return side{orig.Src, orig.SrcPort, orig.Proto, orig.Family}
+}
 
 // modelRange is where a source may go.
 type modelRange struct {
