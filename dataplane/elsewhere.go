@@ -42,38 +42,27 @@ func (w *Worker) elsewhere(p *pkt) bool {
 //   - of a packet from inside: where the NIC brings it;
 //   - of an answer to a translated source: where the NIC brings it, for the
 //     port was chosen so (nat.Translator);
-//   - of a packet to or from the target of a DNAT rule: where the NIC brings
-//     the client's packets;
-//   - of an untranslated answer: where the NIC brought the question;
+//   - of any other packet from outside: where the NIC brings what is sent the
+//     other way inside: the answers of a DNAT rule's target, or the untranslated
+//     questions;
 //   - between two internal hosts: as the ports say, in either direction.
 func (w *Worker) owner(t *flowtable.Tuple, in uint8) int {
-	if !w.cfg.steering.Mirrors(t) {
+	s := &w.cfg.steering
+	switch {
+	case !s.Mirrors(t):
 		return w.ownerByPort(t, in)
+	case w.cfg.realm[in] == nat.RealmInternal && w.staysInside(t):
+		return nat.PortOwner(t.SrcPort^t.DstPort, w.cfg.workers)
+	case w.cfg.realm[in] == nat.RealmInternal:
+		return s.Internal.Worker(t)
 	}
-	if w.cfg.realm[in] == nat.RealmInternal {
-		if w.staysInside(t) {
-			return nat.PortOwner(t.SrcPort^t.DstPort, w.cfg.workers)
-		}
-		return w.ownerFromInside(t)
-	}
-	answer := t.Invert()
+	inside := t.Invert()
 	if to, port, ok := w.flows.nat.MatchDNAT(t); ok {
-		answer.Src, answer.SrcPort = to, port
+		inside.Src, inside.SrcPort = to, port
 	} else if w.flows.nat.Translates(t.Family, t.Dst) || w.isLocal(t.Dst, t.Family) {
-		return w.cfg.steering.External.Worker(t)
+		return s.External.Worker(t)
 	}
-	return w.ownerFromInside(&answer)
-}
-
-// ownerFromInside is owner for a packet from inside to outside. Several rules
-// may have one target: the first of them stands for all.
-func (w *Worker) ownerFromInside(t *flowtable.Tuple) int {
-	if addr, port, served := w.flows.nat.MatchDNATReply(t); served {
-		question := t.Invert()
-		question.Dst, question.DstPort = addr, port
-		return w.cfg.steering.External.Worker(&question)
-	}
-	return w.cfg.steering.Internal.Worker(t)
+	return s.Internal.Worker(&inside)
 }
 
 // noteStrays tells the other workers of the directions of a new flow that they
@@ -82,21 +71,15 @@ func (w *Worker) noteStrays(p *pkt, reply *flowtable.Tuple, status flowtable.Sta
 	if !w.cfg.steering.Mirrors(&p.tuple) {
 		return true
 	}
-	strayed := w.burst.final && w.owner(&p.tuple, p.in) != w.id
-	if strayed && !w.cfg.strays.Add(&p.tuple, w.id) {
+	// A packet that was not handed over would have been, if its owner were another.
+	if w.burst.final && w.owner(&p.tuple, p.in) != w.id && !w.cfg.strays.Add(&p.tuple, w.id) {
 		return false
 	}
-	if status&(flowtable.StatusSNAT|flowtable.StatusDNAT) == flowtable.StatusSNAT && reply.Dst != p.tuple.Src {
+	if status&(flowtable.StatusSNAT|flowtable.StatusDNAT) == flowtable.StatusSNAT {
 		return true // the port was chosen so that answers come here
 	}
 	in := w.routes.now.Hop(w.routes.lookup(reply.Src, reply.Family)).Port
-	if in == fib.NoPort || w.owner(reply, uint8(in)) == w.id || w.cfg.strays.Add(reply, w.id) {
-		return true
-	}
-	if strayed {
-		w.cfg.strays.Remove(&p.tuple, w.id)
-	}
-	return false
+	return in == fib.NoPort || w.owner(reply, uint8(in)) == w.id || w.cfg.strays.Add(reply, w.id)
 }
 
 // forgetStrays takes back what noteStrays told of a flow that ends.

@@ -174,6 +174,7 @@ func (w *Worker) insert(p *pkt, c *nat.Choice, f *flowtable.NewFlow) bool {
 		return false
 	}
 	if !w.noteStrays(p, f.Reply, f.Status) {
+		w.forgetStrays(idx)
 		t.Remove(idx)
 		p.drop(DropStraysFull)
 		return false

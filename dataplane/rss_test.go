@@ -14,7 +14,9 @@ import (
 	"github.com/gopacket/gopacket/layers"
 
 	"github.com/xdpct/xdpct/dataplane/fib"
+	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/nat"
+	"github.com/xdpct/xdpct/packet"
 )
 
 // Where the NIC's spreading is mirrored, question and answer of every source
@@ -250,5 +252,49 @@ func TestPlanSteering(t *testing.T) {
 				t.Errorf("with one worker: %v %v %v", s, notes, err)
 			}
 		})
+	}
+}
+
+// A packet may be on its way to the worker of a flow that ends just then. The
+// flow that it starts there is found by what follows it.
+func TestPacketForAFlowThatHasEnded(t *testing.T) {
+	p := openRSS(t, 4, nil)
+	frame := build(t, lan, udp(7000, 53))
+	natural := p.queue(lan, frame)
+	tuple := flowtable.Tuple{Src: packet.AddrOf(clientAddr), Dst: packet.AddrOf(serverAddr), SrcPort: 7000, DstPort: 53,
+		Proto: packet.ProtoUDP, Family: packet.IPv4}
+	other := (natural + 1) % 4
+	p.path.strays.Add(&tuple, other)
+	p.deliver(lan, natural, frame)
+	p.Burst(natural) // hands it over
+	p.path.strays.Remove(&tuple, other)
+	p.check(p.run(), wan)
+	p.exchange(lan, false, at(clientAddr, 7000), at(serverAddr, 53))
+	p.checkFlows(1)
+	p.checkStraysEnd()
+}
+
+// A flow that one of its directions cannot be noted of leaves the other one not
+// noted either.
+func TestRefusedStrayLeavesNothing(t *testing.T) {
+	for other := range 4 {
+		p := openRSS(t, 4, nil)
+		p.announce(1)
+		p.path.strays = flowtable.NewStrays(1)
+		frame := build(t, wan, spec{src: serverAddr, dst: poolAddr, sport: 20, dport: 6401, tcp: &layers.TCP{SYN: true}})
+		natural := p.queue(wan, frame)
+		if other == natural {
+			continue
+		}
+		tuple := flowtable.Tuple{Src: packet.AddrOf(serverAddr), Dst: packet.AddrOf(poolAddr), SrcPort: 20, DstPort: 6401,
+			Proto: packet.ProtoTCP, Family: packet.IPv4}
+		p.path.strays.Add(&tuple, other)
+		p.deliver(wan, natural, frame)
+		p.Burst(natural) // hands it over
+		p.path.strays.Remove(&tuple, other)
+		if refused := len(p.run()) == 0; refused != (p.counterValue("drop_strays_full") == 1) {
+			t.Errorf("worker %d: forwarded %v and counted %d", other, !refused, p.counterValue("drop_strays_full"))
+		}
+		p.checkStraysEnd()
 	}
 }

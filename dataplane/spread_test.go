@@ -64,11 +64,25 @@ func ends(t testing.TB, frame []byte) [2]netip.AddrPort {
 
 func at(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
 
-// checkFlows compares the number of live flows and the strays that they left.
+// checkFlows compares the number of live flows. Nobody may sleep on a packet
+// that was handed over.
 func (p *path) checkFlows(flows int) {
 	p.t.Helper()
 	if n := p.counterValue("flows"); n != uint64(flows) {
 		p.t.Errorf("%d flows, want %d", n, flows)
+	}
+	for _, w := range p.workers {
+		if w.edge.wake != 0 {
+			p.t.Errorf("worker %d did not wake the workers %b", w.id, w.edge.wake)
+		}
+	}
+}
+
+// checkNoStrays checks that the owner of all flows was found by rule.
+func (p *path) checkNoStrays() {
+	p.t.Helper()
+	if n := p.path.strays.Len(); n != 0 {
+		p.t.Errorf("%d strays, want none", n)
 	}
 }
 
@@ -83,6 +97,7 @@ func TestSpreadSNAT(t *testing.T) {
 				}
 			}
 			p.checkFlows(2 * len(somePorts))
+			p.checkNoStrays()
 		})
 	}
 }
@@ -110,9 +125,7 @@ func TestSpreadDNAT(t *testing.T) {
 			}
 		}
 		p.checkFlows(3 * len(somePorts))
-		if n := p.path.strays.Len(); n != 0 {
-			t.Errorf("%d strays", n)
-		}
+		p.checkNoStrays()
 	})
 }
 
@@ -128,6 +141,8 @@ func TestSpreadServerBehindRuleOpensConnections(t *testing.T) {
 			}
 			p.exchange(lan, false, at(client6Addr, 53), at(server6Addr, port)) // not translated
 		}
+		p.checkFlows(2 * len(somePorts))
+		p.checkNoStrays()
 	})
 }
 
@@ -139,6 +154,7 @@ func TestSpreadUntranslated(t *testing.T) {
 			p.exchange(lan, false, at(client6Addr, port), at(server6Addr, 443))
 		}
 		p.checkFlows(2 * len(somePorts))
+		p.checkNoStrays()
 	})
 }
 
@@ -160,6 +176,7 @@ func TestSpreadBetweenInternalHosts(t *testing.T) {
 			}
 		}
 		p.checkFlows(2 * len(somePorts))
+		p.checkNoStrays()
 	})
 }
 
