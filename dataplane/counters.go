@@ -24,6 +24,7 @@ type counters struct {
 	earlyDrop counter
 	tableFull counter
 	handedIn  counter
+	misspread counter // packets that came to another queue than RSS says
 	punted    counter
 	icmpSent  counter
 	txErrors  counter

@@ -31,8 +31,19 @@ func (w *Worker) elsewhere(p *pkt) bool {
 	if owner == w.id {
 		return false
 	}
+	if !p.related && w.cfg.steering.Mirrors(&p.tuple) && w.cfg.side(p.in).Worker(&p.tuple) != w.id {
+		w.count.misspread.Add(1)
+	}
 	w.handOver(p, owner)
 	return true
+}
+
+// side returns the spreading of the NICs on the side of a port.
+func (c *pathConfig) side(port uint8) *nat.RSS {
+	if c.realm[port] == nat.RealmInternal {
+		return c.steering.Internal
+	}
+	return c.steering.External
 }
 
 // owner says which worker owns the flow of a packet with this tuple that came

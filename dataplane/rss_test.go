@@ -50,6 +50,9 @@ func TestRSSHandsNothingOver(t *testing.T) {
 				if n := p.counterValue("handed_over"); n != 0 {
 					t.Errorf("%d packets handed over, want 0", n)
 				}
+				if n := p.counterValue("received"); n != 2*flows {
+					t.Errorf("%d packets received, want %d", n, 2*flows)
+				}
 				p.checkBalance(flows, 1.35)
 			})
 		}
@@ -296,5 +299,26 @@ func TestRefusedStrayLeavesNothing(t *testing.T) {
 			t.Errorf("worker %d: forwarded %v and counted %d", other, !refused, p.counterValue("drop_strays_full"))
 		}
 		p.checkStraysEnd()
+	}
+}
+
+// What comes to a queue that RSS does not say is told apart from what the rules
+// lead elsewhere.
+func TestMismatchIsCounted(t *testing.T) {
+	p := openRSS(t, 4, func(o *Options) { o.NAT.DNAT = []nat.DNATRule{mustRule("tcp:198.51.100.32:80=10.1.2.3:8080")} })
+	for i := range uint16(40) {
+		p.exchange(lan, true, at(clientAddr, 2000+i), at(serverAddr, 80))
+		p.exchange(wan, true, at(serverAddr, 2000+i), at(poolAddr, 80))
+	}
+	if n, handed := p.counterValue("rss_mismatch"), p.counterValue("handed_over"); n != 0 || handed < 15 {
+		t.Errorf("%d mismatches in %d packets handed over, want none in about 30", n, handed)
+	}
+	told := p.queue
+	p.queue = func(port int, frame []byte) int { return (told(port, frame) + 1) % 4 }
+	for i := range uint16(40) {
+		p.exchange(lan, true, at(clientAddr, 3000+i), at(serverAddr, 80))
+	}
+	if n := p.counterValue("rss_mismatch"); n != 80 {
+		t.Errorf("%d mismatches, want 80", n)
 	}
 }

@@ -33,6 +33,7 @@ func workerCounters() []named {
 		{"nat_mappings", "source translations in use now that had to be recorded: the port was taken", func(w *Worker) uint64 { return w.flows.nat.Stats().Mappings }},
 		{"received", "packets taken from the queues of the ports", (*Worker).received},
 		{"handed_over", "packets taken over from the queues of other workers", func(w *Worker) uint64 { return w.count.handedIn.Load() }},
+		{"rss_mismatch", "packets that came to another queue than RSS, as told at the start, says: handed over", func(w *Worker) uint64 { return w.count.misspread.Load() }},
 		{"punted", "packets given to the kernel after a look at the flow table", func(w *Worker) uint64 { return w.count.punted.Load() }},
 		{"icmp_sent", "ICMP errors sent by the gateway itself", func(w *Worker) uint64 { return w.count.icmpSent.Load() }},
 		{"tx_errors", "times that the kernel refused to send (link down)", func(w *Worker) uint64 { return w.count.txErrors.Load() }},
@@ -55,6 +56,15 @@ func (w *Worker) received() uint64 {
 	total := uint64(0)
 	for i := range w.ports {
 		total += w.count.portRX[i].Load()
+	}
+	return total
+}
+
+// received sums up what all workers took from their queues.
+func (g *Gateway) received() uint64 {
+	total := uint64(0)
+	for _, w := range g.workers {
+		total += w.received()
 	}
 	return total
 }

@@ -13,12 +13,20 @@ const watchPeriod = time.Second
 // about once each time they are passed.
 var fillMarks = [...]int{80, 95}
 
+// misspreadMark is the share of received packets, in percent, that may come to
+// another queue than RSS says before it is warned about.
+const misspreadMark = 1
+
 // watcher warns of flow tables that run full, before packets are lost and
-// while they are. It logs a change of level, not every second of it.
+// while they are, and of NICs that spread packets otherwise than they told. It
+// logs a change of level, not every second of it.
 type watcher struct {
-	log     *slog.Logger
-	level   int    // of fillMarks passed at the last look
-	refused uint64 // new flows refused until the last look
+	log       *slog.Logger
+	level     int    // of fillMarks passed at the last look
+	refused   uint64 // new flows refused until the last look
+	received  uint64 // packets until the last look
+	misspread uint64 // of them to another queue than RSS says
+	strange   bool   // too many since the look before
 }
 
 // watch looks at the tables until ctx ends.
@@ -37,6 +45,7 @@ func (g *Gateway) watch(ctx context.Context) {
 			used, size = max(used, t.Len()*100/t.Cap()), size+t.Cap()
 		}
 		w.look(used, size, g.sum(func(c *counters) uint64 { return c.tableFull.Load() }))
+		w.compare(g.received(), g.sum(func(c *counters) uint64 { return c.misspread.Load() }))
 	}
 }
 
@@ -55,4 +64,16 @@ func (w *watcher) look(percent, size int, refused uint64) {
 		w.log.Error("flow table is full: new flows are refused", "refused", refused-w.refused, "max_flows", size)
 	}
 	w.refused = refused
+}
+
+// compare judges how the NICs spread packets: received so far, and those of them
+// that came to another queue than RSS says.
+func (w *watcher) compare(received, misspread uint64) {
+	share := (misspread - w.misspread) * 100
+	strange := share > (received-w.received)*misspreadMark
+	if strange && !w.strange {
+		w.log.Warn("packets come to other queues than the NICs' RSS said at the start, and are handed over: "+
+			"restart after ethtool -X or -L, or use --steering ports", "packets", misspread-w.misspread)
+	}
+	w.received, w.misspread, w.strange = received, misspread, strange
 }

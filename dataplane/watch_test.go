@@ -7,6 +7,23 @@ import (
 	"testing"
 )
 
+func TestWatcherComparesTheSpreading(t *testing.T) {
+	var log bytes.Buffer
+	w := watcher{log: slog.New(slog.NewTextHandler(&log, nil))}
+	for _, c := range []struct {
+		received, misspread uint64
+		want                string // part of the line; "" = none
+	}{
+		{0, 0, ""}, {1000, 0, ""}, {2000, 10, ""}, {3000, 21, "packets=11"}, {4000, 500, ""}, {5000, 500, ""}, {5010, 501, "packets=1"},
+	} {
+		log.Reset()
+		w.compare(c.received, c.misspread)
+		if c.want == "" && log.Len() > 0 || !strings.Contains(log.String(), c.want) {
+			t.Errorf("at %d of %d: logged %q, want %q", c.misspread, c.received, log.String(), c.want)
+		}
+	}
+}
+
 func TestWatcherTellsEachLevelOnce(t *testing.T) {
 	var log bytes.Buffer
 	w := watcher{log: slog.New(slog.NewTextHandler(&log, nil))}
