@@ -92,6 +92,7 @@ func (l *Lab) StartXDPCT(t testing.TB, flags ...string) *Gateway {
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("xdpct wrote:\n%s", g.Process.Output())
+			t.Logf("xdpct stats:\n%s", l.Gateway.Try(g.binary, "stats", "--control", g.Control).Output())
 		}
 		if g.Process.Running() {
 			g.Stop(t)
