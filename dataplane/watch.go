@@ -73,7 +73,8 @@ func (w *watcher) compare(received, misspread uint64) {
 	strange := share > (received-w.received)*misspreadMark
 	if strange && !w.strange {
 		w.log.Warn("packets come to other queues than the NICs' RSS said at the start, and are handed over: "+
-			"restart after ethtool -X or -L, or use --steering ports", "packets", misspread-w.misspread)
+			"set it again with ethtool -X (some drivers forget it when an XDP program is attached), or restart",
+			"packets", misspread-w.misspread)
 	}
 	w.received, w.misspread, w.strange = received, misspread, strange
 }
