@@ -45,6 +45,7 @@ func (n *nic) tell() xsk.RSS {
 
 // queue returns the queue of a frame.
 func (n *nic) queue(t testing.TB, frame []byte) int {
+	t.Helper()
 	var h packet.Headers
 	if packet.Parse(frame, &h) != packet.ParseOK {
 		t.Fatalf("frame does not parse: %x", frame)

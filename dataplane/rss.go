@@ -46,7 +46,7 @@ func (n *SteeringNote) String() string {
 	return n.Text + ": " + n.Todo
 }
 
-// ErrSteering: the spreading of packets by the NICs cannot be mirrored.
+// ErrSteering says that the spreading of packets by the NICs cannot be mirrored.
 var ErrSteering = errors.New("cannot steer as the NICs spread packets (--steering rss)")
 
 // PlanSteering decides how the packets of these ports find their worker. What
@@ -90,7 +90,7 @@ func (p *steeringPlan) add(port *SteeringPort, workers int) {
 		p.note(port.Name, text, todo, nat.AllProtocols)
 		return
 	}
-	for i, name := range xsk.RSSProtocols {
+	for i, name := range xsk.RSSProtocolNames {
 		set := nat.Protocols(1) << i
 		switch fields := port.RSS.Fields[i]; fields {
 		case xsk.RSSFields:

@@ -90,8 +90,9 @@ func (s *Steering) String() string {
 		return "ports"
 	case AllProtocols:
 		return "rss"
+	default:
+		return "rss:" + s.ByRSS.String()
 	}
-	return "rss:" + s.ByRSS.String()
 }
 
 // Mirrors tells whether the NICs' spreading of packets like tu is known.

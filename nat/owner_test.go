@@ -125,6 +125,7 @@ func TestRoundsAreBounded(t *testing.T) {
 // topBitRSS leads ports from 32768 to worker 1 and others to worker 0: bit 0 of
 // the hash is the highest bit of the destination port.
 func topBitRSS(t testing.TB) Steering {
+	t.Helper()
 	key := make([]byte, packet.ToeplitzKeyLen)
 	bit := 8*10 + 31 // the last bit of the window of the port's first bit
 	key[bit/8] = 0x80 >> (bit % 8)

@@ -17,13 +17,13 @@ type RSS struct {
 	Table     []int  // queue by the low bits of the hash; empty if not told
 	// Fields are the parts of a packet that are hashed, as letters of ethtool
 	// (s source and d destination address, f source and n destination port), in
-	// the order of RSSProtocols; "" if not told.
-	Fields [len(RSSProtocols)]string
+	// the order of RSSProtocolNames; "" if not told.
+	Fields [len(RSSProtocolNames)]string
 }
 
-// RSSProtocols are the protocols that RSS.Fields tells of, as ethtool names
+// RSSProtocolNames are the protocols that RSS.Fields tells of, as ethtool names
 // them.
-var RSSProtocols = [...]string{"tcp4", "udp4", "tcp6", "udp6"} // immutable
+var RSSProtocolNames = [...]string{"tcp4", "udp4", "tcp6", "udp6"} // immutable
 
 // RSSFields is what RSS.Fields has where addresses and ports are hashed, and
 // nothing else.
