@@ -161,6 +161,7 @@ func (g *Gateway) makeFrames() error {
 	perWorker := sockets*3*g.opts.RingSize + maxHeld + 2*BurstSize
 	umem, err := xsk.NewUMEM(xsk.UMEMOptions{
 		Frames: perWorker * g.path.workers, FrameSize: g.opts.FrameSize, HugePages: g.opts.HugePages != HugePagesOff,
+		Unlocked: g.maps == nil, // a gateway in memory: no device writes to its frames
 	})
 	if err != nil {
 		return err

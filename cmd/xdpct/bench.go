@@ -11,11 +11,13 @@ import (
 	"github.com/xdpct/xdpct/bench/memory"
 )
 
-const benchLong = `Measure this machine: what a packet, a new flow and a timer cost.
+const benchLong = `Measure this machine: what a packet, a new flow and a timer cost, and how many
+packets a second gateways forward.
 
 The scenarios table, pipeline, newflows and timers run the gateway's own packet
 path with its rings in memory: they need neither root nor interfaces and touch
-nothing. Values are medians over the rounds, with the 10th and 90th percentile.
+nothing. forward puts gateways side by side, between interfaces that it makes, and
+needs root; all leaves it out without. Values are medians over the rounds, with the 10th and 90th percentile.
 What a machine does besides shows in them: measure when it is idle.
 
 Of -o json, the first line describes the machine, and each other line is a
@@ -51,7 +53,7 @@ func memoryScenarios(e *env) []benchScenario {
 func newBenchCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure this machine: packets, new flows, timers",
+		Short: "Measure this machine: packets, new flows, timers, gateways side by side",
 		Long:  benchLong,
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {

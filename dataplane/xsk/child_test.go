@@ -24,6 +24,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "memlock":
 		err = childMemlock()
+	case "unlocked":
+		err = childUnlocked()
 	case "permission":
 		err = childPermission()
 	case "gateway":

@@ -36,6 +36,9 @@ type UMEMOptions struct {
 	// are any, else transparent ones (MADV_HUGEPAGE). What was obtained is in
 	// UMEM.Pages.
 	HugePages bool
+	// Unlocked leaves the memory unlocked, which needs no limit to be raised: for
+	// wires, whose frames no device writes to.
+	Unlocked bool
 }
 
 // Pages is the kind of memory behind a UMEM.
@@ -61,7 +64,8 @@ func (p Pages) String() string {
 }
 
 // UMEM is the frame memory that all sockets share. Frames are named by their
-// byte offset, 0 .. Size-1. Its memory is off-heap, populated and locked.
+// byte offset, 0 .. Size-1. Its memory is off-heap, populated and, unless that is
+// not wanted, locked.
 type UMEM struct {
 	mem       []byte // Frames << frameShift bytes, page-aligned
 	mapping   []byte // what munmap gets: mem and, for transparent pages, slack
@@ -97,15 +101,31 @@ func NewUMEM(o UMEMOptions) (*UMEM, error) {
 	if u.mapping, u.mem, u.pages, err = mapFrames(size, o.HugePages); err != nil {
 		return nil, fmt.Errorf("map %d bytes of frame memory: %w", size, err)
 	}
-	// Populates as well: no page fault is left for the packet path.
-	if err := unix.Mlock(u.mem); err != nil {
+	if err := u.populate(o.Unlocked); err != nil {
 		_ = unix.Munmap(u.mapping)
-		if errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EPERM) {
-			return nil, fmt.Errorf("lock %d bytes of frame memory: %w: %w", size, ErrMemlock, err)
-		}
-		return nil, fmt.Errorf("lock %d bytes of frame memory: %w", size, err)
+		return nil, err
 	}
 	return u, nil
+}
+
+// populate takes the memory now, so that no page fault is left for the packet
+// path, and locks it unless told not to.
+func (u *UMEM) populate(unlocked bool) error {
+	if unlocked {
+		// Linux before 5.14 does not know it and populates what is touched.
+		if err := unix.Madvise(u.mem, unix.MADV_POPULATE_WRITE); err != nil && !errors.Is(err, unix.EINVAL) {
+			return fmt.Errorf("populate %d bytes of frame memory: %w", len(u.mem), err)
+		}
+		return nil
+	}
+	err := unix.Mlock(u.mem)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.ENOMEM), errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EPERM):
+		return fmt.Errorf("lock %d bytes of frame memory: %w: %w", len(u.mem), ErrMemlock, err)
+	}
+	return fmt.Errorf("lock %d bytes of frame memory: %w", len(u.mem), err)
 }
 
 // Bytes returns the n bytes at addr, with no capacity beyond them.

@@ -99,6 +99,25 @@ func TestMemlockLimitIsExplained(t *testing.T) {
 	}
 }
 
+// Frames of wires need no right to lock memory.
+func TestUnlockedFramesNeedNoLimit(t *testing.T) {
+	needRoot(t)
+	if err := unprivileged(t, "unlocked"); err != nil {
+		t.Error(err)
+	}
+}
+
+func childUnlocked() error {
+	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{}); err != nil {
+		return err
+	}
+	u, err := NewUMEM(UMEMOptions{Frames: 1024, Unlocked: true})
+	if err != nil {
+		return err
+	}
+	return u.Close()
+}
+
 func childMemlock() error {
 	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: 64 << 10, Max: 64 << 10}); err != nil {
 		return err
