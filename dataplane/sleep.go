@@ -47,10 +47,24 @@ func (w *Worker) sleep() {
 	if !w.hasWork() {
 		// EINTR and every other outcome lead to the same: look again.
 		_, _ = unix.Poll(w.idle.fds, limit)
-		var drain [8]byte
-		_, _ = unix.Read(k.fd, drain[:])
+		if wake := &w.idle.fds[len(w.idle.fds)-1]; wake.Revents != 0 {
+			var drain [8]byte
+			_, _ = unix.Read(k.fd, drain[:])
+		}
 	}
 	k.sleeping.Store(false)
+}
+
+// arrived reports whether packets wait in an RX ring.
+func (w *Worker) arrived() bool {
+	for p := range w.ports {
+		for q := range w.ports[p].queues {
+			if w.ports[p].queues[q].sock.Received() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // unsent reports whether a TX ring still holds packets: the link's queue or the

@@ -93,7 +93,7 @@ func (w *Worker) runBurst(q *rxQueue) int {
 // all of them are empty.
 func (w *Worker) run() {
 	for !w.stopped.Load() {
-		if w.round() == 0 && !w.backlog {
+		if n := w.round(); (n == 0 || !w.arrived()) && !w.backlog {
 			w.sleep()
 		}
 	}

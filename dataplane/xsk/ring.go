@@ -87,6 +87,14 @@ func (r *ring[T]) needsWakeup() bool {
 	return atomic.LoadUint32(r.flags)&ringNeedWakeup != 0
 }
 
+// filled reports whether the kernel, as producer, has put something in.
+func (r *ring[T]) filled() bool {
+	if r.own == r.peer {
+		r.peer = atomic.LoadUint32(r.producer)
+	}
+	return r.own != r.peer
+}
+
 // drained reports whether the kernel, as consumer, has taken everything.
 func (r *ring[T]) drained() bool {
 	r.peer = atomic.LoadUint32(r.consumer)

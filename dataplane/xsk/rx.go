@@ -6,6 +6,11 @@ package xsk
 // Hot: once per burst. 0 allocs, no system call.
 func (s *Socket) Receive(descs []Desc) int { return s.rx.consume(descs) }
 
+// Received reports whether there are packets for Receive.
+//
+// Hot: once per burst. 0 allocs, no system call.
+func (s *Socket) Received() bool { return s.rx.filled() }
+
 // Fill gives frames to the kernel for reception and returns how many it took:
 // addrs[:n] are the kernel's, the rest still the caller's. Any address inside a
 // frame names it; the kernel rounds down.
