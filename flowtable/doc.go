@@ -6,7 +6,7 @@
 // # Overview
 //
 //	Tuple           which flow a packet belongs to, seen from one direction
-//	Table           records + index + timer wheel of one worker
+//	Table           records + index + timers of one worker
 //	Tracker         state machines: may a packet start a flow, what does it do to one
 //	Expectations    announced flows, shared by all workers
 //	Snapshot, Event what other threads see of a flow
@@ -20,7 +20,7 @@
 //	  -> events, NAT release -> Remove
 //
 // A table never removes a flow by itself: its owner does, so that events and
-// NAT mappings cannot be forgotten. A flow past its deadline that the wheel
+// NAT mappings cannot be forgotten. A flow past its deadline that the sweep
 // has not yielded yet is invisible to Lookup and Read; its keys stay taken
 // until Remove, which Insert reports as InsertExpired.
 //

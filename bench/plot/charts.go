@@ -112,7 +112,7 @@ func newFlowsChart(records []bench.Record) (*plot.Plot, error) {
 	return p, addLines(p, lines)
 }
 
-// massExpiryChart is how long the worst bursts and ticks of the timer wheel
+// massExpiryChart is how long the worst bursts and ticks of the timers
 // take while a table of flows expires, and without that.
 func massExpiryChart(records []bench.Record) (*plot.Plot, error) {
 	s := pick(records, "timers", "ns", map[string]any{"expiring": nil, "part": nil, "stat": nil})
