@@ -15,7 +15,7 @@ import (
 // translation, route, source translation, insertion. A packet that is dropped
 // on the way leaves no flow behind.
 func (w *Worker) newFlow(p *pkt) {
-	if w.elsewhere(p) {
+	if p.outlook == 0 && w.elsewhere(p) { // its flow ended in this burst
 		return
 	}
 	o := w.outlookOf(p)

@@ -17,11 +17,12 @@ type outlook struct {
 // prepare looks ahead for the packets that lookup found no flow for: it finds out
 // where they go and which reply tuple their flows will have, and asks for what
 // the table has about that. So the misses of a burst of new flows overlap. It
-// decides nothing: by the time that track comes to a packet, an earlier one may
-// have made its flow.
+// decides nothing but who has that flow: by the time that track comes to a packet,
+// an earlier one may have made it.
 //
-// Reads: tuple, in. Writes: outlook.
+// Reads: tuple, in. Writes: outlook, verdict.
 func (w *Worker) prepare(b *burst) {
+	w.leave(b)
 	n := b.unknowns
 	if n == 0 {
 		return
@@ -42,6 +43,22 @@ func (w *Worker) prepare(b *burst) {
 		}
 	}
 	t.MatchLate(k)
+}
+
+// leave hands over those packets without a flow whose owner, by RSS, is another
+// worker.
+func (w *Worker) leave(b *burst) {
+	if b.final || w.cfg.steering.ByRSS == 0 {
+		return
+	}
+	stay := 0
+	for _, i := range b.unknown[:b.unknowns] {
+		if !w.elsewhere(&b.pkts[i]) {
+			b.unknown[stay] = i
+			stay++
+		}
+	}
+	b.unknowns = stay
 }
 
 // lookAhead sets o for a packet.

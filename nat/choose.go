@@ -53,6 +53,17 @@ type sourceRange struct {
 	last  uint16
 }
 
+// ports returns the ports that a source may be given if its own will not do.
+func (r *sourceRange) ports(orig *flowtable.Tuple) (first, last uint16) {
+	switch {
+	case r.first != 0:
+		return r.first, r.last
+	case isICMP(orig.Proto):
+		return 0, 65535
+	}
+	return portClass(orig.SrcPort)
+}
+
 // Propose sets c to the translation that a flow with tuple orig gets if nothing
 // is in its way. It goes by rules and addresses alone and looks at no flow:
 // Choose does. So a worker can ask for the memory that Choose will touch.
@@ -83,8 +94,28 @@ func (n *Translator) Propose(c *Choice, t *flowtable.Table, orig *flowtable.Tupl
 			c.sources = sourceRange{addr: addr, pools: true, first: p.firstPort, last: p.lastPort}
 		}
 		c.Reply.Dst = c.sources.addr
+		n.suggest(c, orig)
 	}
 	c.Hash = t.Hash(&c.Reply)
+}
+
+// suggest proposes the port to try first: the source's own, but steered by RSS
+// only if answers to it come to this worker, else a random one of those that do.
+// The target of a DNAT rule may have the rule's.
+func (n *Translator) suggest(c *Choice, orig *flowtable.Tuple) {
+	if _, _, served := n.MatchDNATReply(orig); served || !n.owner.steering.Mirrors(orig) {
+		return
+	}
+	first, last := c.sources.ports(orig)
+	k := n.owner.candidates(&c.Reply, true)
+	if k.has(orig.SrcPort) && (c.sources.first == 0 || orig.SrcPort >= first && orig.SrcPort <= last) {
+		return
+	}
+	k.among(first, last)
+	k.start(n.below(k.size), 1)
+	if port, ok := k.next(); ok {
+		c.Reply.DstPort = port
+	}
 }
 
 // Choose settles a proposal for orig: it looks for a reply tuple that no flow
@@ -159,7 +190,13 @@ func (n *Translator) refuse(c *Choice) {
 // alone: its port is kept, and its address is the one that the host has in the
 // pools or, without pools, the only one that is possible. The next flow of that
 // source finds such a translation without a record of it.
+//
+// Steered by RSS, a port fits one destination and the next one needs another:
+// there is nothing to be found again.
 func (n *Translator) follows(q *request) bool {
+	if n.owner.steering.Mirrors(q.orig) {
+		return true
+	}
 	if externalPort(&q.Reply) != q.orig.SrcPort {
 		return false
 	}
@@ -195,7 +232,7 @@ func (n *Translator) bindNull(q *request) Reason {
 // chooseSource maps the source (get_unique_tuple,
 // net/netfilter/nf_nat_core.c).
 func (n *Translator) chooseSource(q *request) Reason {
-	addr, port := q.sources.addr, q.orig.SrcPort
+	addr, port, proposed := q.sources.addr, q.orig.SrcPort, externalPort(&q.Reply)
 	if n.fits(q, q.orig.Src, port) && n.take(q, q.orig.Src, port) {
 		return ReasonNone
 	}
@@ -208,7 +245,7 @@ func (n *Translator) chooseSource(q *request) Reason {
 		}
 		return ReasonClash
 	}
-	if n.fits(q, addr, port) && n.take(q, addr, port) {
+	if n.fits(q, addr, proposed) && n.take(q, addr, proposed) {
 		return ReasonNone
 	}
 	return n.searchPort(q)
@@ -251,16 +288,10 @@ func (n *Translator) reuse(q *request) bool {
 // may give out: in the explicit range, else in the class of the source port,
 // else (some workers own no low ports) among the unprivileged ones.
 func (n *Translator) searchPort(q *request) Reason {
-	first, last := q.sources.first, q.sources.last
-	if first == 0 {
-		if first, last = portClass(q.orig.SrcPort); isICMP(q.orig.Proto) {
-			first, last = 0, 65535
-		}
-	}
 	q.Reply.Dst = q.sources.addr
 	c := n.owner.candidates(&q.Reply, q.owned)
 	q.owned = false // every candidate is
-	c.among(first, last)
+	c.among(q.sources.ports(q.orig))
 	if n.search(q, &c) {
 		return ReasonNone
 	}

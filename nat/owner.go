@@ -168,6 +168,9 @@ func (o *owner) candidates(reply *flowtable.Tuple, translated bool) candidates {
 	return c
 }
 
+// has tells whether a port would be a candidate. By RSS only.
+func (c *candidates) has(port uint16) bool { return c.rss.of(c.base^c.part.Of(port)) == c.worker }
+
 // among sets the range.
 func (c *candidates) among(first, last uint16) {
 	c.span = ownedPorts(first, last, int(c.span.worker), int(c.span.workers))
@@ -212,7 +215,7 @@ func (c *candidates) nextByRSS() (port uint16, ok bool) {
 		if at++; at == c.size {
 			at = 0
 		}
-		ok = c.rss.of(c.base^c.part.Of(port)) == c.worker
+		ok = c.has(port)
 	}
 	c.at, c.left, c.none = at, left, c.none && !ok
 	return port, ok
