@@ -322,3 +322,19 @@ func TestMismatchIsCounted(t *testing.T) {
 		t.Errorf("%d mismatches, want 80", n)
 	}
 }
+
+// By RSS a port fits one destination: nothing is recorded that another flow of
+// the source could use.
+func TestRSSRecordsNoMappings(t *testing.T) {
+	p := openRSS(t, 4, nil)
+	for i := range uint16(100) {
+		p.exchange(lan, false, at(clientAddr, 7000), at(serverAddr, 100+i))
+	}
+	p.checkFlows(100)
+	if n := p.counterValue("nat_mappings"); n != 0 {
+		t.Errorf("%d mappings, want none", n)
+	}
+	if n := p.counterValue("handed_over"); n != 0 {
+		t.Errorf("%d packets handed over, want none", n)
+	}
+}

@@ -252,3 +252,38 @@ func benchmarkChoose(b *testing.B, cfg *Config, used int) {
 	}
 	b.ReportMetric(100*float64(refused)/float64(b.N), "%refused")
 }
+
+// The proposal is what is chosen if nothing is in its way, so that what it asks
+// memory for is what is looked at.
+func TestProposalByRSSIsTheChoice(t *testing.T) {
+	pool, err := ParseSNAT("198.51.100.32:2000-9999")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := NewTranslator(&Config{SNAT: []Pool{pool}, Workers: 4, Steering: newSteering(t, 4)}, 1, 1, 1024, nil)
+	table, err := flowtable.New(flowtable.Options{MaxFlows: 1024, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := table.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	reply := replyTo(packet.IPv4, 1)
+	orig := reply.Invert()
+	orig.Src = packet.Addr{Lo: 0x0a010203}
+	for port := uint16(1000); port < 1500; port++ {
+		orig.SrcPort = port * 20
+		var c Choice
+		n.Propose(&c, table, &orig, RealmInternal, RealmExternal, packet.Addr{})
+		proposed := c.Reply
+		n.Choose(&c, table, &orig, 0)
+		if c.Reason != ReasonNone || c.Reply != proposed || c.Hash != table.Hash(&proposed) {
+			t.Fatalf("port %d: proposed %v, chosen %v (%v)", orig.SrcPort, &proposed, &c.Reply, c.Reason)
+		}
+		if !n.owner.answered(&c.Reply) || c.Reply.DstPort < 2000 || c.Reply.DstPort > 9999 {
+			t.Fatalf("port %d became %d, which is not the worker's or out of the range", orig.SrcPort, c.Reply.DstPort)
+		}
+	}
+}
