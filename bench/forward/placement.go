@@ -69,14 +69,33 @@ func raiseSession() (release func(), err error) {
 	if err != nil {
 		return func() {}, nil // sessions do not matter here
 	}
-	_, before, found := strings.Cut(strings.TrimSpace(string(text)), " nice ")
-	if !found {
-		return nil, fmt.Errorf("read %s: %q", file, text)
+	before, grouped, err := sessionNice(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	if !grouped {
+		return func() {}, nil
 	}
 	if err := os.WriteFile(file, []byte(strconv.Itoa(mostUrgent)), 0); err != nil {
 		return nil, fmt.Errorf("raise the priority of this session: %w", err)
 	}
 	return func() { _ = os.WriteFile(file, []byte(before), 0) }, nil // it was taken before
+}
+
+// sessionNice reads a session's nice value out of /proc/PID/autogroup. The file is
+// empty for a process that no setsid has put into a group of its own (init and what
+// it starts; proc_sched_autogroup_show_task): such a process competes by its own
+// nice value.
+func sessionNice(text string) (nice string, grouped bool, err error) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return "", false, nil
+	}
+	_, nice, found := strings.Cut(text, " nice ")
+	if !found {
+		return "", false, fmt.Errorf("no nice value in %q", text)
+	}
+	return nice, true, nil
 }
 
 // place pins the NAPI threads and lets them run before everything else. Generator
