@@ -37,6 +37,7 @@ func (w *Worker) expireSome(budget int) {
 	this, next := &w.flows.over[0], &w.flows.over[1]
 	for t.Expired(w.clock.now, &budget, this); this.N > 0; this, next = next, this {
 		t.Expired(w.clock.now, &budget, next)
+		w.flows.nat.RecallHeld(t, next.Flows[:next.N])
 		for i, idx := range this.Flows[:this.N] {
 			w.endFlow(idx, &this.Keys[i], flowtable.EndExpired)
 		}

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"github.com/xdpct/xdpct/dataplane/fib"
+	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/nat"
 )
 
@@ -28,11 +29,12 @@ func (w *Worker) prepare(b *burst) {
 		return
 	}
 	t, k := w.flows.table, &b.replies
+	var origs [BurstSize]*flowtable.Tuple
 	for from := 0; from < n+matchDelay; from += prefetchGroup { // as in parse
 		to := min(from+prefetchGroup, n)
 		for i := from; i < to; i++ {
 			p, o := &b.pkts[b.unknown[i]], &b.outlooks[i]
-			p.outlook = uint8(i + 1)
+			p.outlook, origs[i] = uint8(i+1), &p.tuple
 			w.lookAhead(p, o)
 			k.Hashes[i] = o.choice.Hash
 		}
@@ -43,6 +45,7 @@ func (w *Worker) prepare(b *burst) {
 		}
 	}
 	t.MatchLate(k)
+	w.flows.nat.Recall(origs[:n])
 }
 
 // leave hands over those packets without a flow whose owner, by RSS, is another

@@ -37,9 +37,14 @@ func TestAllocsFlow(t *testing.T) {
 		}
 		g.mustOpen(packet.ProtoTCP, src, dst) // forces every other host to search
 		orig := tuple(packet.ProtoTCP, src, dst)
+		var o flowtable.Tuple
+		var origs [1]*flowtable.Tuple
+		var flows [1]uint32
 		checkAllocs(t, "open and close from "+src, func(i int) {
-			o := orig
+			o = orig
 			o.Src.Lo += uint64(i&3 + 1)
+			origs[0] = &o
+			g.n.Recall(origs[:])
 			c := g.choose(&o, nat.RealmInternal, nat.RealmExternal)
 			idx, r := g.table.Add(&flowtable.NewFlow{Orig: &o, Reply: &c.Reply,
 				Keys: flowtable.Keys{g.table.Hash(&o), c.Hash}, Status: c.Status}, 0)
@@ -47,6 +52,8 @@ func TestAllocsFlow(t *testing.T) {
 				t.Fatalf("%v %v", c.Reason, r)
 			}
 			g.n.Bind(g.table, idx, &o, &c)
+			flows[0] = idx
+			g.n.RecallHeld(g.table, flows[:])
 			g.close(idx)
 		})
 	}
