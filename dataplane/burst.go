@@ -21,6 +21,7 @@ const (
 	VerdictPunt               // for the box itself: goes to the kernel
 	VerdictHandedOver         // now owned by another worker
 	VerdictHeld               // waits for its neighbour to be resolved
+	VerdictBypass             // INVALID; becomes VerdictForward when track is done
 )
 
 // pkt is one packet of a burst: what the stages know of it. A stage's comment
@@ -60,6 +61,9 @@ type burst struct {
 	n      int            // packets in pkts
 	helped bool           // a packet has class helpInspect
 	final  bool           // no packet may be handed over: it was already, or there is nobody else
+
+	verify    bool // checksums are still to be verified
+	bypassing bool // a packet has VerdictBypass
 
 	unknown  [BurstSize]uint8       // the packets that have no flow, as far as lookup knows
 	unknowns int                    // in unknown

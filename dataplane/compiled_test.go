@@ -21,6 +21,8 @@ import (
 // comes from a table or a ring and has to be checked, once.
 var boundsChecks = map[string]map[string]int{
 	"packet/parse.go":     {"ParsePlain": 0},
+	"packet/verify.go":    {"VerifyPlain": 2}, // the headers; the packet
+	"packet/checksum.go":  {"sumWords": 0},
 	"packet/ip.go":        {"IPv4Header.DecrementTTL": 1},
 	"flowtable/hash.go":   {"*Table.Hash4": 0},
 	"flowtable/flow.go":   {"*Flow.Target4": 0, "*Flow.Expired": 0, "*Flow.Status": 0},
@@ -30,8 +32,8 @@ var boundsChecks = map[string]map[string]int{
 	"flowtable/tracker.go": {
 		"*Tracker.Steady": 1, // the record
 	},
-	"nat/rewrite.go":            {"RewritePlain": 2}, // the headers; the TCP checksum
-	"dataplane/parse.go":        {"*Worker.parseOne": 1},
+	"nat/rewrite.go":            {"RewritePlain": 2},     // the headers; the TCP checksum
+	"dataplane/parse.go":        {"*Worker.parseOne": 2}, // the packet without its padding; its headers
 	"dataplane/track.go":        {"*Worker.trackSteady": 1},
 	"dataplane/xsk/ring.go":     {"*ring[T].produce": 1, "*ring[T].consume": 1},
 	"dataplane/xsk/umem.go":     {"*UMEM.Packet": 1},

@@ -11,8 +11,10 @@ const (
 	DropTruncated                          // shorter than its headers say
 	DropNotIP                              // neither IPv4 nor IPv6
 	DropExtHeaders                         // IPv6 extension headers beyond the limit
+	DropSourceRoute                        // the sender chose the way (RFC 5095, RFC 7126 §4.3)
+	DropIPChecksum                         // of the IPv4 header, wrong (RFC 1812 §5.2.2)
 	DropFragment                           // a fragment: tracking needs the whole datagram
-	DropNoTuple                            // a message type that cannot be tracked (RFC 5508 REQ-11)
+	DropLinkControl                        // neighbour or listener discovery, which no router forwards
 	DropHandoverFull                       // the ring to the worker that owns the flow is full
 	DropInvalid                            // conntrack state INVALID
 	DropICMPUnmatched                      // an ICMP error about no flow that we know (RFC 5508 REQ-4, REQ-5)
@@ -46,9 +48,11 @@ var dropText = [numDropReasons][2]string{
 	{"drop_malformed", "IP or transport header with impossible lengths"},
 	{"drop_truncated", "frame shorter than its headers say"},
 	{"drop_not_ip", "neither IPv4 nor IPv6"},
-	{"drop_ext_headers", "IPv6 extension headers beyond the limit"},
+	{"drop_ext_headers", "more IPv6 extension headers than the limit, or two fragment headers"},
+	{"drop_source_route", "IPv4 source route option or IPv6 routing header of type 0"},
+	{"drop_ip_checksum", "wrong checksum of the IPv4 header"},
 	{"drop_fragment", "IP fragment: fragments are not tracked yet"},
-	{"drop_no_tuple", "message type that cannot be tracked"},
+	{"drop_link_control", "IPv6 neighbour or multicast listener discovery, which stays on its link"},
 	{"drop_handover_full", "ring to the owning worker was full"},
 	{"drop_invalid", "conntrack state INVALID"},
 	{"drop_icmp_unmatched", "ICMP error about no known flow"},

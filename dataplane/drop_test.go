@@ -71,9 +71,11 @@ var provocations = map[DropReason]provocation{
 			}
 			return f
 		}),
-	DropFragment: sendOne(udp(7000, 53), func(f []byte) []byte { f[20] = 0x20; return f }),
-	DropNoTuple: sendOne(spec{src: clientAddr, dst: serverAddr,
-		icmp: &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(9, 0)}}, nil),
+	DropFragment:    sendOne(udp(7000, 53), func(f []byte) []byte { f[20] = 0x20; f[24] -= 0x20; return f }),
+	DropSourceRoute: sendOne(spec{src: client6Addr, dst: server6Addr, proto: 43, payload: []byte{17, 0, 0, 1, 0, 0, 0, 0}}, nil),
+	DropIPChecksum:  sendOne(udp(7000, 53), func(f []byte) []byte { f[24] ^= 1; return f }),
+	DropLinkControl: sendOne(spec{src: client6Addr, dst: server6Addr, payload: make([]byte, 20),
+		icmp6: &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(135, 0)}}, nil),
 	DropInvalid: sendOne(spec{src: clientAddr, dst: serverAddr, sport: 1, dport: 2, tcp: &layers.TCP{FIN: true, URG: true, PSH: true}}, nil),
 	DropICMPUnmatched: sendOne(spec{src: clientAddr, dst: serverAddr,
 		icmp: &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(3, 1)}, payload: []byte{0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0,

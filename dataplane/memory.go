@@ -28,7 +28,7 @@ func NewMemory(o Options, mirror *fib.Mirror) (*Memory, error) {
 		return nil, err
 	}
 	g := &Gateway{opts: o, mirror: mirror,
-		path: &pathConfig{helpers: o.Helpers, passInvalid: o.PassInvalid, masquerade: o.NAT.Masquerade}}
+		path: &pathConfig{helpers: o.Helpers, passInvalid: o.PassInvalid, skipChecksums: o.SkipChecksums, masquerade: o.NAT.Masquerade}}
 	for i, p := range o.Ports {
 		g.path.realm[i] = p.Realm
 		g.ports = append(g.ports, &port{name: p.Name, realm: p.Realm, queues: workers})

@@ -24,6 +24,9 @@ type Options struct {
 	Steering    SteeringMode
 	RSS         []xsk.RSS // how ports in memory spread packets, by port; for NewMemory
 	PassInvalid bool      // forward packets in state INVALID untranslated
+	// SkipChecksums trusts that received packets are intact; by default their
+	// checksums are verified (kernel: nf_conntrack_checksum).
+	SkipChecksums bool
 
 	XDP       xsk.AttachMode
 	ZeroCopy  xsk.ZeroCopy
@@ -71,4 +74,6 @@ type pathConfig struct {
 	passInvalid bool
 	masquerade  bool
 	spin        bool // never sleep
+
+	skipChecksums bool
 }

@@ -19,8 +19,8 @@ const (
 // ones: as soon as the hashes of a group are known, the table's buckets for
 // them are asked for, and when those have come, the records that they name.
 //
-// Reads: frame. Writes: hdr, plain, tuple, hash, keys; inner and related for
-// ICMP errors.
+// Reads: frame; verify of the burst. Writes: hdr, plain, tuple, hash, keys; inner
+// and related for ICMP errors; verdict.
 func (w *Worker) parse(b *burst) {
 	t := w.flows.table
 	for from := 0; from < b.n+matchDelay; from += prefetchGroup {
@@ -45,6 +45,11 @@ func (w *Worker) parseOne(p *pkt) {
 		p.frame = p.frame[:p.hdr.End] // Ethernet padding stays behind
 		p.tuple.Set4(addrs, ports, p.hdr.Proto)
 		p.hash = w.flows.table.Hash4(addrs, ports, p.hdr.Proto)
+		if w.burst.verify {
+			if wrong := packet.VerifyPlain(p.frame, &p.hdr); wrong != packet.SumsOK {
+				w.damaged(p, wrong)
+			}
+		}
 		return
 	}
 	w.parseAny(p)
@@ -59,29 +64,81 @@ func (w *Worker) parseAny(p *pkt) {
 	if result == packet.ParseNotIP && p.stripPriorityTag() {
 		result = packet.Parse(p.frame, &p.hdr)
 	}
-	switch result {
-	case packet.ParseOK:
-	case packet.ParseTruncated:
-		p.drop(DropTruncated)
-		return
-	case packet.ParseNotIP:
-		p.drop(DropNotIP)
-		return
-	case packet.ParseExtHeaders:
-		p.drop(DropExtHeaders)
-		return
-	default:
-		p.drop(DropMalformed)
+	if result != packet.ParseOK {
+		w.unparsed(p, result)
 		return
 	}
 	p.frame = p.frame[:p.hdr.End]
+	if w.burst.verify {
+		if wrong := packet.Verify(p.frame, &p.hdr); wrong != packet.SumsOK {
+			w.damaged(p, wrong)
+			return
+		}
+	}
 	switch {
 	case p.hdr.Fragment != packet.NotFragment:
 		p.drop(DropFragment)
 	case isICMPError(p):
 		w.parseQuoted(p)
+	case isICMPv6(p) && packet.IsLinkControl(p.frame[p.hdr.L4]):
+		p.drop(DropLinkControl)
 	case !flowtable.TupleOf(p.frame, &p.hdr, &p.tuple):
-		p.drop(DropNoTuple)
+		w.untrackable(p, flowtable.InvalidICMPType)
+	}
+}
+
+// unparsed ends the way of a packet that has no headers to go by. What is wrong
+// with its IP header no gateway may forward; what is wrong with its transport header
+// makes it INVALID.
+func (w *Worker) unparsed(p *pkt, why packet.Result) {
+	switch why {
+	case packet.ParseTruncated:
+		p.drop(DropTruncated)
+	case packet.ParseNotIP:
+		p.drop(DropNotIP)
+	case packet.ParseExtHeaders:
+		p.drop(DropExtHeaders)
+	case packet.ParseSourceRoute:
+		p.drop(DropSourceRoute)
+	case packet.ParseShortTransport:
+		w.untrackable(p, flowtable.InvalidTruncated)
+	case packet.ParseTransportLen:
+		w.untrackable(p, flowtable.InvalidLength)
+	default:
+		p.drop(DropMalformed)
+	}
+}
+
+// damaged ends the way of a packet with a wrong checksum: with one of the IP header
+// it may not be forwarded (RFC 1812 §5.2.2), with one of the transport header it is
+// INVALID.
+func (w *Worker) damaged(p *pkt, where packet.Sums) {
+	if where == packet.SumsHeader {
+		p.drop(DropIPChecksum)
+		return
+	}
+	w.untrackable(p, flowtable.InvalidChecksum)
+}
+
+// untrackable takes a packet that parse finds INVALID out of the burst until the
+// packets of flows have been tracked; see bypass.
+func (w *Worker) untrackable(p *pkt, cause flowtable.Invalid) {
+	w.count.invalid[cause].Add(1)
+	p.drop(DropInvalid)
+	if w.cfg.passInvalid && p.hdr.Fragment == packet.NotFragment {
+		p.frame = p.frame[:p.hdr.End]
+		p.verdict, w.burst.bypassing = VerdictBypass, true
+	}
+}
+
+// bypass lets the INVALID packets that parse has put by go on without a flow
+// (--invalid pass).
+func (w *Worker) bypass(b *burst) {
+	for i := range b.n {
+		if p := &b.pkts[i]; p.verdict == VerdictBypass {
+			p.verdict = VerdictForward
+			w.passBare(p, DropInvalid)
+		}
 	}
 }
 
@@ -100,13 +157,14 @@ func (p *pkt) stripPriorityTag() bool {
 
 // isICMPError reports whether the packet is an error message about another.
 func isICMPError(p *pkt) bool {
-	switch p.hdr.Proto {
-	case packet.ProtoICMP:
+	if p.hdr.Proto == packet.ProtoICMP {
 		return p.hdr.Family == packet.IPv4 && packet.IsICMPError(packet.IPv4, p.frame[p.hdr.L4])
-	case packet.ProtoICMPv6:
-		return p.hdr.Family == packet.IPv6 && packet.IsICMPError(packet.IPv6, p.frame[p.hdr.L4])
 	}
-	return false
+	return isICMPv6(p) && packet.IsICMPError(packet.IPv6, p.frame[p.hdr.L4])
+}
+
+func isICMPv6(p *pkt) bool {
+	return p.hdr.Proto == packet.ProtoICMPv6 && p.hdr.Family == packet.IPv6
 }
 
 // parseQuoted forms the tuple of an ICMP error: that of the quoted packet,

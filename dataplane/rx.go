@@ -11,11 +11,13 @@ type rxQueue struct {
 }
 
 // receive fills the burst from a queue's RX ring, or, with q nil, from what
-// other workers handed over, and returns the number of packets.
+// other workers handed over, and returns the number of packets. Checksums are the
+// concern of who took a packet from the NIC.
 //
-// Writes: n, frame, addr, in; resets the rest.
+// Writes: n, verify, frame, addr, in; resets the rest.
 func (w *Worker) receive(b *burst, q *rxQueue) int {
-	b.n = 0
+	b.n, b.bypassing = 0, false
+	b.verify = q != nil && !w.cfg.skipChecksums
 	if q == nil {
 		w.receiveHandedOver(b)
 		return b.n

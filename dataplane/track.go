@@ -19,6 +19,9 @@ func (w *Worker) track(b *burst) {
 			w.trackOne(p)
 		}
 	}
+	if b.bypassing {
+		w.bypass(b)
+	}
 	w.wakePeers()
 }
 

@@ -55,7 +55,7 @@ const (
 	InvalidTCPState          // the flow's state does not allow the segment
 	InvalidTCPNew            // the segment cannot start a flow
 	InvalidTCPWindow         // out of window; set once windows are tracked
-	InvalidTruncated         // headers longer than the packet
+	InvalidTruncated         // transport header cut short; set by callers too
 	InvalidChecksum          // set by callers that verify checksums
 	InvalidICMPType          // an ICMP message that cannot start a flow
 	InvalidICMPError         // an ICMP error that fits no flow; set by callers

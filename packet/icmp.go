@@ -29,6 +29,10 @@ const (
 	ICMPv6EchoReply        = 129
 	ICMPv6NIQuery          = 139
 	ICMPv6NIReply          = 140
+
+	icmpv6ListenerQuery          = 130
+	icmpv6NeighbourAdvertisement = 136
+	icmpv6ListenerReportV2       = 143
 )
 
 // ICMP codes that the gateway sends.
@@ -77,4 +81,12 @@ func IsICMPError(f Family, icmpType uint8) bool {
 		return true
 	}
 	return false
+}
+
+// IsLinkControl reports whether an ICMPv6 message is one by which stations of a link
+// find each other and their groups: multicast listener discovery (RFC 2710, 3810)
+// and neighbour discovery (RFC 4861). Conntrack leaves them untracked
+// (nf_conntrack_icmpv6_error), and no router forwards them.
+func IsLinkControl(icmpType uint8) bool {
+	return icmpType >= icmpv6ListenerQuery && icmpType <= icmpv6NeighbourAdvertisement || icmpType == icmpv6ListenerReportV2
 }

@@ -18,15 +18,19 @@ type Result uint8
 
 // What Parse may find.
 const (
-	ParseMalformed  Result = iota // a version or length field contradicts the frame
-	ParseTruncated                // shorter than its headers say
-	ParseNotIP                    // not IPv4 or IPv6
-	ParseExtHeaders               // too many or unknown IPv6 extension headers
+	ParseMalformed      Result = iota // a version or length field contradicts the frame
+	ParseTruncated                    // shorter than its IP headers say
+	ParseNotIP                        // not IPv4 or IPv6
+	ParseExtHeaders                   // more or other IPv6 extension headers than a packet may have
+	ParseSourceRoute                  // carries a route for routers to follow
+	ParseShortTransport               // the transport header does not fit into the packet
+	ParseTransportLen                 // the length field of the transport header cannot be right
 	ParseOK
 )
 
 // Headers says where the headers of one packet are. Offsets are bytes from the
-// start of the frame; they are valid iff Parse returned ParseOK.
+// start of the frame; they are valid iff Parse returned ParseOK. Of a
+// ParseShortTransport or ParseTransportLen all but Payload and TCPFlags are.
 type Headers struct {
 	L3       uint16 // IP header
 	L4       uint16 // transport header; for a FragmentLater its data
@@ -37,7 +41,20 @@ type Headers struct {
 	Fragment Fragment
 	TCPFlags uint8 // valid iff Proto is TCP and the packet is no FragmentLater
 	TTL      uint8 // IPv6: hop limit; as it was received
+	// Beyond is how many bytes of the datagram are not in this frame: 0 of a whole
+	// one, and as Parse leaves it. Who puts the fragments of a datagram together
+	// notes in the headers of the first one how much the others carry.
+	Beyond uint16
 }
+
+// IPLen returns the length of the datagram in bytes, IP header included.
+func (h *Headers) IPLen() int { return int(h.End-h.L3) + int(h.Beyond) }
+
+// TransportLen returns the length of transport header and payload in bytes.
+func (h *Headers) TransportLen() int { return int(h.End-h.L4) + int(h.Beyond) }
+
+// PayloadLen returns the length of what follows the transport header in bytes.
+func (h *Headers) PayloadLen() int { return int(h.End-h.Payload) + int(h.Beyond) }
 
 // Parse reads the headers of a frame that starts with an untagged Ethernet
 // header.
@@ -104,13 +121,14 @@ func ParsePlain(frame []byte, h *Headers) (addrs uint64, ports uint32, ok bool) 
 	// Field by field: a whole Headers would be put together on the stack and
 	// copied, which waits for the narrow stores (5 ns).
 	h.L3, h.L4, h.Payload, h.End = EthernetLen, plainL4, uint16(payload), uint16(EthernetLen+total)
-	h.Family, h.Proto, h.Fragment, h.TCPFlags, h.TTL = IPv4, proto, NotFragment, flags, b[22]
+	h.Family, h.Proto, h.Fragment, h.TCPFlags, h.TTL, h.Beyond = IPv4, proto, NotFragment, flags, b[22], 0
 	return binary.BigEndian.Uint64(b[26:]), binary.BigEndian.Uint32(b[34:]), true
 }
 
 // ParseInner reads the headers of the packet quoted by an ICMP error; it
 // starts at frame[off:]. Such a packet may be cut after 8 bytes of its
-// transport header (RFC 792), so lengths beyond that are not checked, and
+// transport header (RFC 792), so lengths beyond that are not checked, nor is what
+// only matters on the way, and
 // Payload and End lie at most at the end of the frame. TCPFlags is not set.
 func ParseInner(frame []byte, off int, h *Headers) Result {
 	if off >= len(frame) {
@@ -144,7 +162,12 @@ func parseIPv4(frame []byte, off int, h *Headers, inner bool) Result {
 	if off+hl > end {
 		return ParseTruncated
 	}
-	h.L3, h.L4, h.End = uint16(off), uint16(off+hl), uint16(end)
+	if hl > IPv4MinLen && !inner {
+		if r := checkOptions(ip[IPv4MinLen:hl]); r != ParseOK {
+			return r
+		}
+	}
+	h.L3, h.L4, h.End, h.Beyond = uint16(off), uint16(off+hl), uint16(end), 0
 	h.Family, h.Proto, h.TTL = IPv4, ip.Proto(), ip.TTL()
 	h.Fragment = NotFragment
 	if frag := binary.BigEndian.Uint16(ip[6:]); frag&(ipv4MoreFragments|ipv4OffsetMask) != 0 {
@@ -155,10 +178,6 @@ func parseIPv4(frame []byte, off int, h *Headers, inner bool) Result {
 	}
 	return parseTransport(frame, h, inner)
 }
-
-// maxExtHeaders bounds the walk over IPv6 extension headers; RFC 8200 §4.1
-// lists seven, and no honest packet repeats them.
-const maxExtHeaders = 8
 
 func parseIPv6(frame []byte, off int, h *Headers, inner bool) Result {
 	if len(frame) < off+IPv6Len {
@@ -175,49 +194,12 @@ func parseIPv6(frame []byte, off int, h *Headers, inner bool) Result {
 		}
 		end = len(frame)
 	}
-	h.L3, h.L4, h.End = uint16(off), uint16(off+IPv6Len), uint16(end)
+	h.L3, h.L4, h.End, h.Beyond = uint16(off), uint16(off+IPv6Len), uint16(end), 0
 	h.Family, h.Proto, h.Fragment, h.TTL = IPv6, ip.NextHeader(), NotFragment, ip.HopLimit()
-	if r := skipExtHeaders(frame, h); r != ParseOK {
+	if r := skipExtHeaders(frame, h, inner); r != ParseOK {
 		return r
 	}
 	return parseTransport(frame, h, inner)
-}
-
-// skipExtHeaders moves L4 and Proto over the extension headers (RFC 8200 §4).
-func skipExtHeaders(frame []byte, h *Headers) Result {
-	for range maxExtHeaders {
-		n := 0
-		p := int(h.L4)
-		switch h.Proto {
-		case protoHopByHop, protoRouting, protoDestOpts, protoAuth, protoFragment:
-			if p+8 > int(h.End) {
-				return ParseTruncated
-			}
-			n = (int(frame[p+1]) + 1) * 8
-		default:
-			return ParseOK
-		}
-		switch h.Proto {
-		case protoAuth: // RFC 4302 §2.2: 4-byte units, minus 2
-			n = (int(frame[p+1]) + 2) * 4
-		case protoFragment:
-			n = 8
-			if w := binary.BigEndian.Uint16(frame[p+2:]); w>>3 != 0 {
-				h.Fragment = FragmentLater
-			} else if w&1 != 0 {
-				h.Fragment = FragmentFirst
-			}
-		}
-		if p+n > int(h.End) {
-			return ParseTruncated
-		}
-		h.Proto = frame[p]
-		h.L4 = uint16(p + n)
-		if h.Fragment == FragmentLater {
-			return ParseOK
-		}
-	}
-	return ParseExtHeaders
 }
 
 // parseTransport checks the transport header and finds the payload.
@@ -236,27 +218,32 @@ func parseTransport(frame []byte, h *Headers, inner bool) Result {
 	switch h.Proto {
 	case ProtoTCP:
 		if len(l4) < TCPMinLen {
-			return ParseTruncated
+			return ParseShortTransport
 		}
 		n := TCP(l4).DataOffset()
 		if n < TCPMinLen || n > len(l4) {
-			return ParseMalformed
+			return ParseShortTransport
 		}
 		h.TCPFlags = TCP(l4).Flags()
 		h.Payload = h.L4 + uint16(n)
 	case ProtoUDP:
 		if len(l4) < UDPLen {
-			return ParseTruncated
+			return ParseShortTransport
 		}
 		if n := int(UDP(l4).Length()); n < UDPLen || n > len(l4) && h.Fragment == NotFragment {
-			return ParseMalformed
+			return ParseTransportLen
 		}
 		h.Payload = h.L4 + UDPLen
 	case ProtoICMP, ProtoICMPv6:
 		if len(l4) < ICMPLen {
-			return ParseTruncated
+			return ParseShortTransport
 		}
 		h.Payload = h.L4 + ICMPLen
+	case ProtoSCTP:
+		if len(l4) < SCTPLen {
+			return ParseShortTransport
+		}
+		h.Payload = h.L4 + SCTPLen
 	}
 	return ParseOK
 }
@@ -265,7 +252,7 @@ func parseTransport(frame []byte, h *Headers, inner bool) Result {
 // needed to tell one flow of this protocol from another.
 func hasPorts(proto uint8) bool {
 	switch proto {
-	case ProtoTCP, ProtoUDP, ProtoICMP, ProtoICMPv6:
+	case ProtoTCP, ProtoUDP, ProtoSCTP, ProtoICMP, ProtoICMPv6:
 		return true
 	}
 	return false

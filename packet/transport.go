@@ -5,6 +5,7 @@ import "encoding/binary"
 // Header lengths in bytes, without options.
 const (
 	TCPMinLen = 20
+	SCTPLen   = 12
 	UDPLen    = 8
 	ICMPLen   = 8
 )
@@ -93,3 +94,18 @@ func (u UDP) SetLength(v uint16) { binary.BigEndian.PutUint16(u[4:], v) }
 
 // SetChecksum writes the checksum.
 func (u UDP) SetChecksum(v uint16) { binary.BigEndian.PutUint16(u[6:], v) }
+
+// SCTP is a view of an SCTP packet (RFC 9260), at least 12 bytes.
+type SCTP []byte
+
+// SrcPort returns the source port.
+func (s SCTP) SrcPort() uint16 { return binary.BigEndian.Uint16(s[0:]) }
+
+// DstPort returns the destination port.
+func (s SCTP) DstPort() uint16 { return binary.BigEndian.Uint16(s[2:]) }
+
+// Checksum returns the CRC32c, in the byte order that crc32.Checksum has it.
+func (s SCTP) Checksum() uint32 { return binary.LittleEndian.Uint32(s[8:]) }
+
+// SetChecksum writes the CRC32c.
+func (s SCTP) SetChecksum(v uint32) { binary.LittleEndian.PutUint32(s[8:], v) }

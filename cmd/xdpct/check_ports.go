@@ -66,6 +66,10 @@ func (f *findings) checkDriver(cfg *runConfig, p *portFacts) {
 		}
 		f.warn(p.name, o.Flag+" is on: "+o.Why, "ethtool -K "+p.name+" "+o.Flag+" off")
 	}
+	if p.device.Driver == "veth" && !cfg.NoChecksums {
+		f.warn(p.name, "is a veth: its peer may leave checksums unfinished, and such packets are dropped as invalid",
+			"ethtool -K PEER tx off, or give --checksum off")
+	}
 	switch {
 	case cfg.ZeroCopy != xsk.ZeroCopyOn || slices.Contains(zeroCopyDrivers, p.device.Driver):
 	case slices.Contains(copyDrivers, p.device.Driver):

@@ -43,6 +43,7 @@ type runConfig struct {
 	Timeouts    flowtable.Timeouts
 	TCPLoose    bool
 	PassInvalid bool
+	NoChecksums bool // checksums of received packets are not verified
 
 	LogLevel  slog.Level
 	LogFormat string // "text" or "json"
@@ -243,6 +244,7 @@ func (r *runFlags) parseModes(cfg *runConfig) error {
 	cfg.HugePages, err = choose(err, "--huge-pages", r.huge, []string{"auto", "on", "off"},
 		[]dataplane.HugePages{dataplane.HugePagesAuto, dataplane.HugePagesOn, dataplane.HugePagesOff})
 	cfg.PassInvalid, err = choose(err, "--invalid", r.invalid, []string{"drop", "pass"}, []bool{false, true})
+	cfg.NoChecksums, err = choose(err, "--checksum", r.checksum, []string{"on", "off"}, []bool{false, true})
 	if err == nil && cfg.XDP == xsk.AttachGeneric && cfg.ZeroCopy == xsk.ZeroCopyOn {
 		return errors.New("--zerocopy on needs the driver: it cannot go with --xdp generic")
 	}

@@ -58,7 +58,7 @@ func TestRunConfigReadsEveryFlag(t *testing.T) {
 		"--queues", "4", "--cpus", "0,2-3", "--max-flows", "1.5M", "--control", "/tmp/x.sock",
 		"--xdp", "native", "--zerocopy", "on", "--busy-poll", "20", "--spin", "--ring-size", "4096", "--frame-size", "4096",
 		"--huge-pages", "off", "--timeouts", "rfc", "--timeout", "udp=45s", "--timeout", "tcp.established=7500",
-		"--tcp-loose=false", "--invalid", "pass", "--steering", "ports", "--log-level", "debug", "--log-format", "json")
+		"--tcp-loose=false", "--invalid", "pass", "--checksum", "off", "--steering", "ports", "--log-level", "debug", "--log-format", "json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestRunConfigReadsEveryFlag(t *testing.T) {
 		Queues:  4, CPUs: []int{0, 2, 3}, Steering: dataplane.SteeringPorts, MaxFlows: 1500000, Control: "/tmp/x.sock",
 		XDP: xsk.AttachNative, ZeroCopy: xsk.ZeroCopyOn, HugePages: dataplane.HugePagesOff,
 		BusyPoll: 20 * time.Microsecond, Spin: true, RingSize: 4096, FrameSize: 4096,
-		Timeouts: timeouts, PassInvalid: true, LogLevel: slog.LevelDebug, LogFormat: "json",
+		Timeouts: timeouts, PassInvalid: true, NoChecksums: true, LogLevel: slog.LevelDebug, LogFormat: "json",
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -144,6 +144,7 @@ func TestWrongRunFlagsAreRefused(t *testing.T) {
 		{"+ --masquerade --timeout sctp.open=5s", "no time-out is called"},
 		{"+ --masquerade --tcp-loose=maybe", "--tcp-loose"},
 		{"+ --masquerade --invalid accept", "drop or pass"},
+		{"+ --masquerade --checksum maybe", "on or off"},
 		{"+ --masquerade --log-level loud", "--log-level"},
 		{"+ --masquerade --log-format xml", "text or json"},
 	}

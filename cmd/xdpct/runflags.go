@@ -24,7 +24,7 @@ type runFlags struct {
 	timeouts               string
 	timeout                []string
 	tcpLoose               bool
-	invalid                string
+	invalid, checksum      string
 	logLevel, logFormat    string
 }
 
@@ -57,6 +57,7 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	f.StringArrayVar(&r.timeout, "timeout", nil, "`NAME=DURATION`: change one time-out, such as udp=45s or tcp.established=2h (seconds without a unit);\nrepeatable (default none). Names: "+timeoutNames())
 	f.BoolVar(&r.tcpLoose, "tcp-loose", true, "pick up TCP connections that began before the gateway did")
 	f.StringVar(&r.invalid, "invalid", "drop", "`ACTION` for packets that fit no connection: drop, or pass (untranslated)")
+	f.StringVar(&r.checksum, "checksum", "on", "`on|off`: verify the checksums of received packets, of IP headers and transports. A wrong one makes\na packet invalid; off saves reading the whole packet, for NICs that drop such packets themselves")
 	f.StringVar(&r.logLevel, "log-level", "info", "`LEVEL` of messages: debug, info, warn, error")
 	f.StringVar(&r.logFormat, "log-format", "text", "`FORMAT` of messages: text or json")
 }
