@@ -125,10 +125,22 @@ static void *map(size_t bytes, const char *pages)
 	return p;
 }
 
+/*
+ * capacity is how many keys the table is made for. DPDK rounds up to a power of
+ * two, and a key whose buckets are full and cannot be emptied is refused: a table
+ * that would be full to more than 96 % is made larger.
+ */
+static uint32_t capacity(uint32_t flows, int keys)
+{
+	uint32_t n = RTE_MAX(flows * (uint32_t)keys, 8u), slots = rte_align32pow2(n);
+
+	return (uint64_t)n * 100 > (uint64_t)slots * 96 ? slots + 1 : n;
+}
+
 /* make_heap gives DPDK memory for the table and returns its socket id. */
 static int make_heap(struct table *t, const struct options *o)
 {
-	size_t entries = (size_t)t->flows * (size_t)t->keys + BURST, slots = rte_align64pow2(entries);
+	size_t entries = (size_t)capacity(t->flows, t->keys) + BURST, slots = rte_align64pow2(entries);
 
 	/* Keys with their data, buckets, ring of free keys; DPDK's own overhead. */
 	t->heap_bytes = RTE_ALIGN_CEIL(entries * 32 + slots * (8 + 4) + (32UL << 20), PAGE_2M);
@@ -155,7 +167,7 @@ static void table_open(struct table *t, uint32_t flows, const struct options *o)
 {
 	struct rte_hash_parameters params = {
 		.name = "flows",
-		.entries = RTE_MAX(flows * (uint32_t)o->keys, 8u),
+		.entries = capacity(flows, o->keys),
 		.key_len = sizeof(struct key),
 		.hash_func = rte_hash_crc,
 		.hash_func_init_val = 0x5eed,
