@@ -22,6 +22,8 @@ type Contender struct {
 	NAT bool
 	// KeepsTTL tells that it forwards without lowering the TTL, as a bridge.
 	KeepsTTL bool
+	// Queues tells that it can forward on several queues, each on a CPU of its own.
+	Queues bool
 	// Missing says in one line why the contender cannot run on this machine, such
 	// as a program that is not installed; "" = it can. nil = it always can.
 	Missing func() string
@@ -52,9 +54,11 @@ type Site struct {
 	SNAT      netip.Addr // source address of translated packets; on no interface
 	CPU       int        // of the gateway: forwarding threads are pinned to it
 	HomeCPU   int        // for everything else
+	CPUs      []int      // of the gateway, by queue; CPU is the first of them
 }
 
-// Port is an interface of the gateway. It has one queue in each direction.
+// Port is an interface of the gateway. It has a queue in each direction for each
+// of Site.CPUs.
 type Port struct {
 	Name    string
 	Ifindex int

@@ -3,6 +3,7 @@ package forward
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ func (l *lab) readCPU(r *Running) (*cpuTime, error) {
 	if err != nil {
 		return t, err
 	}
-	for _, tid := range append(tids, l.napi.in, l.napi.out) {
+	for _, tid := range slices.Concat(tids, l.napi.in, l.napi.out) {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", tid))
 		if err != nil {
 			continue // a thread that has ended meanwhile

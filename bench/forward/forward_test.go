@@ -94,6 +94,9 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		{Options{Contenders: some, Flows: 1000}, "power of two"},
 		{Options{Contenders: some, CPURates: []float64{1}}, "1 packets/s"},
 		{Options{Contenders: some, Loss: 1}, "loss of 1"},
+		{Options{Contenders: some, Arrivals: []Arrival{"both"}}, `unknown arrival "both"`},
+		{Options{Contenders: some, Arrivals: []Arrival{ArrivalMixed}}, "gateway and generators share"},
+		{Options{Contenders: []Contender{Redirect()}, Arrivals: []Arrival{ArrivalMixed}, Measures: []Measure{MeasureCPU}}, "one queue only"},
 	} {
 		if err := c.options.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: got %v, want an error with %q", c.options, err, c.want)
@@ -104,9 +107,9 @@ func TestOptionsThatCannotBe(t *testing.T) {
 func TestSamplesAreGrouped(t *testing.T) {
 	var s samples
 	for _, v := range []float64{3, 1, 2} {
-		s.add("a", MeasureCPU, 1e5, "ns/packet", v)
-		s.add("a", MeasureCPU, 2e5, "ns/packet", 10*v)
-		s.add("b", MeasureRate, nil, "packets/s", 100*v)
+		s.add(key{"a", MeasureCPU, 1e5, ""}, "ns/packet", v)
+		s.add(key{"a", MeasureCPU, 1e5, ArrivalMixed}, "ns/packet", 10*v)
+		s.add(key{"b", MeasureRate, nil, ""}, "packets/s", 100*v)
 	}
 	var got []string
 	for _, r := range s.records(64) {
@@ -116,7 +119,8 @@ func TestSamplesAreGrouped(t *testing.T) {
 		}
 	}
 	want := []string{
-		"contender=a flows=64 load=100000 measure=cpu", "contender=a flows=64 load=200000 measure=cpu",
+		"contender=a flows=64 load=100000 measure=cpu",
+		"arrival=mixed contender=a flows=64 load=100000 measure=cpu queues=2",
 		"contender=b flows=64 measure=rate",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -155,6 +159,31 @@ func TestRunMeasures(t *testing.T) {
 	}
 	if !strings.Contains(trials.String(), "kernel-nat sent=") {
 		t.Errorf("trials were not told: %q", trials.String())
+	}
+	nothingLeft(t)
+}
+
+// TestRunMeasuresTwoQueues does so with a queue on each CPU.
+func TestRunMeasuresTwoQueues(t *testing.T) {
+	needRoot(t)
+	o := quick(KernelNAT())
+	o.Measures, o.Arrivals = []Measure{MeasureCPU}, []Arrival{ArrivalOwner, ArrivalMixed}
+	records, err := Run(t.Context(), o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range records {
+		got = append(got, r.Label())
+	}
+	want := []string{
+		"arrival=owner contender=kernel-nat flows=64 load=20000 measure=cpu queues=2",
+		"arrival=owner contender=kernel-nat flows=64 load=20000 measure=loss queues=2",
+		"arrival=mixed contender=kernel-nat flows=64 load=20000 measure=cpu queues=2",
+		"arrival=mixed contender=kernel-nat flows=64 load=20000 measure=loss queues=2",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 	nothingLeft(t)
 }

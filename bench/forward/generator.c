@@ -29,6 +29,9 @@ struct schedule {
 	__u32 host;      /* first source address, host order */
 	__u32 server;    /* first destination address, host order */
 	__u32 nat;       /* answers: the address to send to; 0 = questions */
+	__u32 part;      /* of the flows, one of parts generators sends these */
+	__u32 parts;
+	__u32 mixed;     /* parts by single port numbers, not by blocks of 64 */
 	__u8 dst[6];     /* MAC addresses */
 	__u8 src[6];
 };
@@ -46,8 +49,8 @@ struct progress {
 volatile struct schedule plan;
 struct progress sent;
 
-/* A permutation of 0 .. flows-1: each flow once a round, without an order that
- * a cache could guess. */
+/* A permutation of 0 .. flows-1: each flow of a part once a round, without an
+ * order that a cache could guess. */
 static __always_inline __u32 flow_of(__u32 seq)
 {
 	__u32 mask = plan.flows - 1;
@@ -69,12 +72,21 @@ static __always_inline __u16 fold(__u64 sum)
 	return ~sum;
 }
 
+/* The number of a part's flow among those of all parts. A block of 64 ports has
+ * one owner in a gateway that shares flows out by port number. */
+static __always_inline __u32 of_part(__u32 flow)
+{
+	__u32 blocks = plan.mixed ? 0 : 6;
+
+	return ((flow >> blocks) * plan.parts + plan.part) << blocks | (flow & ((1 << blocks) - 1));
+}
+
 /* Writes everything but the Ethernet header. A flow has a port of its own among
  * those to one server, so that one NAT address does for all of them, ports
  * kept. */
 static __always_inline void fill(struct frame *f, __u64 now)
 {
-	__u32 flow = flow_of(sent.packets);
+	__u32 flow = of_part(flow_of(sent.packets));
 	__u32 port = flow & 0x7fff;
 	__be32 host = bpf_htonl(plan.host + (port & 0xff));
 	__be32 server = bpf_htonl(plan.server + (flow >> 15));

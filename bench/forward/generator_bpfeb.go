@@ -35,9 +35,11 @@ type generatorSchedule struct {
 	Host     uint32
 	Server   uint32
 	Nat      uint32
+	Part     uint32
+	Parts    uint32
+	Mixed    uint32
 	Dst      [6]uint8
 	Src      [6]uint8
-	_        [4]byte
 }
 
 // Names of all BPF objects in the ELF.

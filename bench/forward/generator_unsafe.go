@@ -11,7 +11,7 @@ package forward
 // Ordering: none needed; a system call orders.
 //
 // Why unsafe: package ebpf calls a program again when a signal interrupts it.
-// Here a signal is how the run ends, see [traffic.send].
+// Here a signal is how the run ends, see [generator.send].
 //
 // What would remove it: a way to stop a run in package ebpf.
 

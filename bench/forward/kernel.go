@@ -7,7 +7,7 @@ import (
 
 // Kernel is the kernel's forwarding without any netfilter rule.
 func Kernel() Contender {
-	return Contender{Name: "kernel", Start: func(ctx context.Context, s *Site) (*Running, error) {
+	return Contender{Name: "kernel", Queues: true, Start: func(ctx context.Context, s *Site) (*Running, error) {
 		return startKernel(ctx, s)
 	}}
 }
@@ -15,7 +15,7 @@ func Kernel() Contender {
 // KernelNAT is the kernel's forwarding with connection tracking and source NAT,
 // as nftables set it up.
 func KernelNAT() Contender {
-	return Contender{Name: "kernel-nat", NAT: true, Start: func(ctx context.Context, s *Site) (*Running, error) {
+	return Contender{Name: "kernel-nat", NAT: true, Queues: true, Start: func(ctx context.Context, s *Site) (*Running, error) {
 		rules := fmt.Sprintf("table ip bench { chain out { type nat hook postrouting priority srcnat; oifname %q snat to %s; }; }", s.Out.Name, s.SNAT)
 		if err := inside(ctx, s.Namespace, "nft", rules); err != nil {
 			return nil, err

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -34,6 +35,7 @@ type lab struct {
 	gen, drain      end    // their interfaces
 	site            Site   // the namespace between them
 	napi            napiThreads
+	senders         []int // CPUs of the generators
 }
 
 // end is an interface of the generator or the sink.
@@ -50,10 +52,10 @@ type labs struct{ made atomic.Uint32 }
 // build makes a lab. What a lab that could not be finished has made is removed.
 func (n *labs) build(ctx context.Context, p *Placement) (*lab, error) {
 	id := fmt.Sprintf("%d-%d", os.Getpid(), n.made.Add(1))
-	l := &lab{generator: "xdpct-gen-" + id, sink: "xdpct-sink-" + id}
+	l := &lab{generator: "xdpct-gen-" + id, sink: "xdpct-sink-" + id, senders: p.generators()}
 	l.site = Site{
 		Namespace: "xdpct-gw-" + id, SNAT: netip.MustParseAddr(natAddr),
-		CPU: p.Gateway, HomeCPU: p.Home,
+		CPU: p.Gateway, HomeCPU: p.Home, CPUs: p.queues(),
 	}
 	// NAPI threads are found by the interface's name, so that has to be unique.
 	l.gen.name, l.drain.name = "g"+id, "s"+id
@@ -79,8 +81,8 @@ func (l *lab) up(ctx context.Context) error {
 		}
 	}
 	if err := errors.Join(
-		pair(ctx, l.generator, l.gen.name, gw, in),
-		pair(ctx, l.sink, l.drain.name, gw, out),
+		pair(ctx, len(l.site.CPUs), l.generator, l.gen.name, gw, in),
+		pair(ctx, len(l.site.CPUs), l.sink, l.drain.name, gw, out),
 	); err != nil {
 		return err
 	}
@@ -106,13 +108,14 @@ func moderate(ctx context.Context, ns, name string) error {
 		"echo 20000 >"+dir+"/gro_flush_timeout && echo 1000 >"+dir+"/napi_defer_hard_irqs")
 }
 
-// pair joins two namespaces by a veth pair without offloads. Generic receive
+// pair joins two namespaces by a veth pair of some queues without offloads. Generic receive
 // offload is what makes veth receive by NAPI without an XDP program; it does
 // not merge these packets.
-func pair(ctx context.Context, ns1, if1, ns2, if2 string) error {
+func pair(ctx context.Context, queues int, ns1, if1, ns2, if2 string) error {
 	ends := [][2]string{{ns1, if1}, {ns2, if2}}
-	if err := ip(ctx, "link", "add", if1, "netns", ns1, "numtxqueues", "1", "numrxqueues", "1",
-		"type", "veth", "peer", "name", if2, "netns", ns2, "numtxqueues", "1", "numrxqueues", "1"); err != nil {
+	n := strconv.Itoa(queues)
+	if err := ip(ctx, "link", "add", if1, "netns", ns1, "numtxqueues", n, "numrxqueues", n,
+		"type", "veth", "peer", "name", if2, "netns", ns2, "numtxqueues", n, "numrxqueues", n); err != nil {
 		return err
 	}
 	// The order matters: an interface learns when it comes up whether frames may

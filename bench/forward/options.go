@@ -24,6 +24,15 @@ const (
 // Measures returns all of them.
 func Measures() []Measure { return []Measure{MeasureRate, MeasureCPU, MeasureLatency} }
 
+// Arrival is which queue of several a flow's packets arrive at.
+type Arrival string
+
+// Arrivals on two queues.
+const (
+	ArrivalOwner Arrival = "owner" // that of the worker that owns the flow by its port
+	ArrivalMixed Arrival = "mixed" // half of them at the other one
+)
+
 // Options says what a run measures. The zero value of a field takes the default
 // that its comment names.
 type Options struct {
@@ -34,6 +43,7 @@ type Options struct {
 	Flows      int           // default 4096; a power of two up to 2^20
 	Loss       float64       // share of packets that may be lost at the highest rate; default 0.005
 	CPURates   []float64     // packets/s; default 150,000 and 300,000
+	Arrivals   []Arrival     // default none: one queue
 	Placement  *Placement    // default: the last CPU for the gateway, the one before for the rest
 	Trials     io.Writer     // gets a line for each trial; nil = nobody
 }
@@ -72,7 +82,35 @@ func (o *Options) Validate() error {
 	if o.Flows < 1 || o.Flows > maxFlows || bits.OnesCount(uint(o.Flows)) != 1 {
 		return fmt.Errorf("%d flows: must be a power of two, 1 to %d", o.Flows, maxFlows)
 	}
+	if err := o.validateArrivals(); err != nil {
+		return err
+	}
 	return o.completePlacement()
+}
+
+// validateArrivals refuses what cannot be measured with two queues: the gateway
+// has both CPUs then, and shares them with the generators.
+func (o *Options) validateArrivals() error {
+	if len(o.Arrivals) == 0 {
+		return nil
+	}
+	for _, a := range o.Arrivals {
+		if a != ArrivalOwner && a != ArrivalMixed {
+			return fmt.Errorf("unknown arrival %q: there are %s, %s", a, ArrivalOwner, ArrivalMixed)
+		}
+	}
+	if len(o.Measures) != 1 || o.Measures[0] != MeasureCPU {
+		return fmt.Errorf("with two queues only %q can be measured: gateway and generators share the CPUs", MeasureCPU)
+	}
+	for _, c := range o.Contenders {
+		if !c.Queues {
+			return fmt.Errorf("%s forwards on one queue only", c.Name)
+		}
+	}
+	if o.Flows < 2 {
+		return errors.New("two queues need two flows at least")
+	}
+	return nil
 }
 
 func (o *Options) setDefaults() {
@@ -108,7 +146,7 @@ func (o *Options) completePlacement() error {
 	if len(cpus) < 2 {
 		return fmt.Errorf("this process may use %d CPU: one is needed for the gateway, another one for the rest", len(cpus))
 	}
-	o.Placement = &Placement{Home: cpus[len(cpus)-2], Gateway: cpus[len(cpus)-1]}
+	o.Placement = &Placement{Home: cpus[len(cpus)-2], Gateway: cpus[len(cpus)-1], Both: len(o.Arrivals) > 0}
 	return nil
 }
 

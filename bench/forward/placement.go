@@ -3,8 +3,10 @@ package forward
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,13 +17,37 @@ import (
 // Placement says which CPU is the gateway's and which one everything else has.
 type Placement struct {
 	Home, Gateway int
+	// Both gives the gateway two queues and both CPUs. There is a generator on each
+	// of them then, because the CPU decides which queue of a veth is reached by
+	// redirection (veth_xdp_xmit).
+	Both bool
+}
+
+// queues are the CPUs of the gateway, by queue.
+func (p *Placement) queues() []int {
+	switch {
+	case !p.Both:
+		return []int{p.Gateway}
+	case p.Home%2 == 0:
+		return []int{p.Home, p.Gateway}
+	}
+	return []int{p.Gateway, p.Home}
+}
+
+// generators are the CPUs that send, by part of the flows.
+func (p *Placement) generators() []int {
+	if !p.Both {
+		return []int{p.Home}
+	}
+	return p.queues()
 }
 
 // mostUrgent is the nice value of the generator and of threads that never sleep.
 const mostUrgent = -20
 
-// napiThreads are the kernel's threads that receive for the lab's interfaces.
-type napiThreads struct{ gen, in, out, sink int }
+// napiThreads are the kernel's threads that receive for the lab's interfaces, by
+// queue.
+type napiThreads struct{ gen, in, out, sink []int }
 
 // settle moves this process to the home CPU, where its children start, and puts
 // its session before others. The function that it returns undoes both.
@@ -103,23 +129,27 @@ func sessionNice(text string) (nice string, grouped bool, err error) {
 // would overflow while the generator runs. The kernel takes the CPU away from
 // the generator after at most one batch.
 func (l *lab) place(p *Placement) error {
+	gateway := p.queues()
+	home := slices.Repeat([]int{p.Home}, len(gateway))
 	for _, t := range []struct {
 		iface string
-		tid   *int
-		cpu   int
+		tids  *[]int
+		cpus  []int
 	}{
-		{l.gen.name, &l.napi.gen, p.Home},
-		{l.drain.name, &l.napi.sink, p.Home},
-		{l.site.In.Name, &l.napi.in, p.Gateway},
-		{l.site.Out.Name, &l.napi.out, p.Gateway},
+		{l.gen.name, &l.napi.gen, home},
+		{l.drain.name, &l.napi.sink, home},
+		{l.site.In.Name, &l.napi.in, gateway},
+		{l.site.Out.Name, &l.napi.out, gateway},
 	} {
-		tid, err := napiThread(t.iface)
+		tids, err := napiThreadsOf(t.iface, len(t.cpus))
 		if err != nil {
 			return err
 		}
-		*t.tid = tid
-		if err := errors.Join(pin(tid, t.cpu), realTime(tid)); err != nil {
-			return err
+		*t.tids = tids
+		for q, tid := range tids {
+			if err := errors.Join(pin(tid, t.cpus[q]), realTime(tid)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -192,19 +222,39 @@ func threadsOf(pid int) ([]int, error) {
 	return tids, nil
 }
 
-// napiThread finds the kernel's thread of an interface by its name, napi/IF-ID.
-func napiThread(iface string) (int, error) {
+// napiThreadsOf finds the kernel's threads of an interface by their name,
+// napi/IF-ID. The queues have their IDs in the order of their numbers.
+func napiThreadsOf(iface string, queues int) ([]int, error) {
 	files, err := filepath.Glob("/proc/[0-9]*/comm")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
+	byID := make(map[int]int)
 	for _, f := range files {
 		name, err := os.ReadFile(f)
-		if err == nil && strings.HasPrefix(string(name), "napi/"+iface+"-") {
-			return strconv.Atoi(filepath.Base(filepath.Dir(f)))
+		if err != nil {
+			continue // a process that has ended meanwhile
 		}
+		word, found := strings.CutPrefix(strings.TrimSpace(string(name)), "napi/"+iface+"-")
+		if !found {
+			continue
+		}
+		id, err1 := strconv.Atoi(word)
+		tid, err2 := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, fmt.Errorf("find the NAPI threads of %s: %w", iface, err)
+		}
+		byID[id] = tid
 	}
-	return 0, fmt.Errorf("interface %s has no NAPI thread: the kernel must have threaded NAPI (Linux 5.12)", iface)
+	if len(byID) != queues {
+		return nil, fmt.Errorf("interface %s has %d NAPI threads, want %d: the kernel must have threaded NAPI (Linux 5.12)",
+			iface, len(byID), queues)
+	}
+	tids := make([]int, 0, queues)
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		tids = append(tids, byID[id])
+	}
+	return tids, nil
 }
 
 // pin allows a thread one CPU.
@@ -227,34 +277,35 @@ func pinned(tid, cpu int) (bool, error) {
 }
 
 // check fails unless threads are where they have to be: the NAPI threads and,
-// of a contender with threads, at least one on the gateway's CPU and no thread
-// that is bound to another.
+// of a contender with threads, at least one on each of the gateway's CPUs.
 func (l *lab) check(r *Running) error {
 	for _, t := range []struct {
 		what string
-		tid  int
-		cpu  int
+		tids []int
+		cpus []int
 	}{
-		{"NAPI thread of the sink", l.napi.sink, l.site.HomeCPU},
-		{"NAPI thread of " + l.site.In.Name, l.napi.in, l.site.CPU},
-		{"NAPI thread of " + l.site.Out.Name, l.napi.out, l.site.CPU},
+		{"the sink", l.napi.sink, slices.Repeat([]int{l.site.HomeCPU}, len(l.site.CPUs))},
+		{l.site.In.Name, l.napi.in, l.site.CPUs},
+		{l.site.Out.Name, l.napi.out, l.site.CPUs},
 	} {
-		ok, err := pinned(t.tid, t.cpu)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return fmt.Errorf("placement did not take: the %s is not on CPU %d", t.what, t.cpu)
+		for q, tid := range t.tids {
+			ok, err := pinned(tid, t.cpus[q])
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return fmt.Errorf("placement did not take: the NAPI thread of %s, queue %d, is not on CPU %d", t.what, q, t.cpus[q])
+			}
 		}
 	}
 	tids, err := r.threads()
 	if err != nil || len(tids) == 0 {
 		return err
 	}
-	for _, tid := range tids {
-		if ok, err := pinned(tid, l.site.CPU); ok && err == nil {
-			return nil
+	for _, cpu := range l.site.CPUs {
+		if !slices.ContainsFunc(tids, func(tid int) bool { ok, err := pinned(tid, cpu); return ok && err == nil }) {
+			return fmt.Errorf("placement did not take: no thread of the contender is pinned to CPU %d", cpu)
 		}
 	}
-	return fmt.Errorf("placement did not take: no thread of the contender is pinned to CPU %d", l.site.CPU)
+	return nil
 }

@@ -83,7 +83,7 @@ func (r *run) ceiling(ctx context.Context) error {
 	s := &stand{name: "generator", lab: l, traffic: t, running: &Running{}, trials: r.opts.Trials}
 	out, err := s.trial(ctx, r.load(searchMost))
 	if err == nil {
-		r.samples.add(s.name, MeasureRate, nil, "packets/s", out.rate)
+		r.samples.add(key{contender: s.name, measure: MeasureRate}, "packets/s", out.rate)
 	}
 	return errors.Join(err, t.close(), l.remove())
 }
@@ -121,8 +121,9 @@ func (r *run) measure(ctx context.Context, c *Contender) (err error) {
 		return nil // no rate was held in this round: it has no sample
 	}
 	if r.opts.wants(MeasureRate) {
-		r.samples.add(c.Name, MeasureRate, nil, "packets/s", best.rate)
-		r.samples.add(c.Name, "cpu_at_rate", nil, "ns/packet", best.cpuPerPacket())
+		k := key{contender: c.Name}
+		r.samples.add(k.of(MeasureRate), "packets/s", best.rate)
+		r.samples.add(k.of("cpu_at_rate"), "ns/packet", best.cpuPerPacket())
 	}
 	if r.opts.wants(MeasureLatency) {
 		return r.measureLatency(ctx, s, best.rate)
@@ -137,13 +138,22 @@ func (r *run) warmUp() time.Duration {
 
 // measureCPU measures CPU time at the fixed rates.
 func (r *run) measureCPU(ctx context.Context, s *stand) error {
-	for _, rate := range r.opts.CPURates {
-		out, err := s.trial(ctx, r.load(rate))
-		if err != nil {
-			return err
+	arrivals := r.opts.Arrivals
+	if len(arrivals) == 0 {
+		arrivals = []Arrival{""}
+	}
+	for _, arrival := range arrivals {
+		for _, rate := range r.opts.CPURates {
+			o := r.load(rate)
+			o.mixed = arrival == ArrivalMixed
+			out, err := s.trial(ctx, o)
+			if err != nil {
+				return err
+			}
+			k := key{contender: s.name, load: rate, arrival: arrival}
+			r.samples.add(k.of(MeasureCPU), "ns/packet", out.cpuPerPacket())
+			r.samples.add(k.of("loss"), "%", 100*out.loss())
 		}
-		r.samples.add(s.name, MeasureCPU, rate, "ns/packet", out.cpuPerPacket())
-		r.samples.add(s.name, "loss", rate, "%", 100*out.loss())
 	}
 	return nil
 }
@@ -160,7 +170,8 @@ func (r *run) measureLatency(ctx context.Context, s *stand, highest float64) err
 			name string
 			q    float64
 		}{{"latency_p50", 0.5}, {"latency_p99", 0.99}, {"latency_p99.9", 0.999}} {
-			r.samples.add(s.name, Measure(q.name), fmt.Sprintf("%d%%", share), "us", float64(out.latency.quantile(q.q))/1e3)
+			k := key{contender: s.name, measure: Measure(q.name), load: fmt.Sprintf("%d%%", share)}
+			r.samples.add(k, "us", float64(out.latency.quantile(q.q))/1e3)
 		}
 	}
 	return nil

@@ -8,24 +8,36 @@ type samples struct {
 	series []*series
 }
 
-// series is one result of one contender, a value a round.
-type series struct {
+// key tells one result from another.
+type key struct {
 	contender string
 	measure   Measure
-	load      any // rate in packets/s, share of the highest rate, or nil
-	unit      string
-	values    []float64
+	load      any     // rate in packets/s, share of the highest rate, or nil
+	arrival   Arrival // "" = one queue
+}
+
+// of is the key of another measure of the same trial.
+func (k key) of(m Measure) key {
+	k.measure = m
+	return k
+}
+
+// series is one result, a value a round.
+type series struct {
+	key
+	unit   string
+	values []float64
 }
 
 // add takes the value of one round.
-func (s *samples) add(contender string, m Measure, load any, unit string, value float64) {
+func (s *samples) add(k key, unit string, value float64) {
 	for _, have := range s.series {
-		if have.contender == contender && have.measure == m && have.load == load {
+		if have.key == k {
 			have.values = append(have.values, value)
 			return
 		}
 	}
-	s.series = append(s.series, &series{contender, m, load, unit, []float64{value}})
+	s.series = append(s.series, &series{k, unit, []float64{value}})
 }
 
 // records summarizes them.
@@ -35,6 +47,9 @@ func (s *samples) records(flows int) []bench.Record {
 		params := map[string]any{"contender": one.contender, "measure": string(one.measure), "flows": flows}
 		if one.load != nil {
 			params["load"] = one.load
+		}
+		if one.arrival != "" {
+			params["queues"], params["arrival"] = 2, string(one.arrival)
 		}
 		list = append(list, bench.Summarize("forward", params, one.unit, one.values))
 	}

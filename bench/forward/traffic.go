@@ -5,10 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"math/bits"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
@@ -23,7 +21,8 @@ const frameSize = 60
 type load struct {
 	rate     float64 // packets/s
 	duration time.Duration
-	flows    int // a power of two, 1 to 2^20
+	flows    int  // a power of two, 1 to 2^20, at least 1 a generator
+	mixed    bool // flows arrive at any queue, wherever their owner is
 }
 
 // batch is how many calls of the program the kernel makes between two looks at
@@ -41,10 +40,10 @@ const backlog = 64
 // maxFlows is 2^20: 32 servers with 32768 ports each.
 const maxFlows = 1 << 20
 
-// traffic is the two ends of a lab: the generator's program and the sink's.
+// traffic is the two ends of a lab: the generators' programs and the sink's.
 type traffic struct {
 	lab  *lab
-	gen  generatorObjects
+	gens []generator
 	sink sinkObjects
 	at   counter   // where the sink is
 	link link.Link // of the sink's program
@@ -55,9 +54,12 @@ type traffic struct {
 // although the kernel then copies packets of its own and of AF_XDP sockets once
 // more: that is on the sink's CPU, where dropping them later costs more.
 func newTraffic(l *lab, at counter) (*traffic, error) {
-	t := &traffic{lab: l, at: at}
-	if err := loadGeneratorObjects(&t.gen, nil); err != nil {
-		return nil, fmt.Errorf("load the generator: %w", err)
+	t := &traffic{lab: l, at: at, gens: make([]generator, len(l.senders))}
+	for i, cpu := range l.senders {
+		t.gens[i].cpu = cpu
+		if err := loadGeneratorObjects(&t.gens[i].objects, nil); err != nil {
+			return nil, errors.Join(fmt.Errorf("load the generator: %w", err), t.close())
+		}
 	}
 	if err := loadSinkObjects(&t.sink, nil); err != nil {
 		return nil, errors.Join(fmt.Errorf("load the sink: %w", err), t.close())
@@ -86,17 +88,21 @@ func (t *traffic) close() error {
 	if t.link != nil {
 		err = t.link.Close()
 	}
-	return errors.Join(err, t.gen.Close(), t.sink.Close())
+	for i := range t.gens {
+		err = errors.Join(err, t.gens[i].objects.Close())
+	}
+	return errors.Join(err, t.sink.Close())
 }
 
-// start tells both programs about the next trial.
+// start tells the programs about the next trial.
 func (t *traffic) start(o load) error {
 	t.run++
 	l := t.lab
+	parts := len(t.gens)
 	plan := generatorSchedule{
-		Duration: uint64(o.duration), Interval: uint64(1024e9 / o.rate),
+		Duration: uint64(o.duration), Interval: uint64(1024e9 / o.rate * float64(parts)),
 		Backlog: backlog, Run: t.run, Ifindex: uint32(l.gen.ifindex),
-		Flows: uint32(o.flows), Shift: uint32(bits.Len(uint(o.flows)) / 2),
+		Flows: uint32(o.flows / parts), Shift: uint32(bits.Len(uint(o.flows/parts)) / 2), Parts: uint32(parts),
 		Host: word(hostFirst), Server: word(serverFirst),
 		Dst: [6]byte(l.gen.peerMAC), Src: [6]byte(l.gen.mac),
 	}
@@ -108,61 +114,48 @@ func (t *traffic) start(o load) error {
 	if t.at.nat {
 		want.Src, want.SrcMask = wire(word(natAddr)), wire(0xffffffff)
 	}
+	if o.mixed {
+		plan.Mixed = 1
+	}
+	for i := range t.gens {
+		plan.Part = uint32(i)
+		g := &t.gens[i].objects
+		if err := errors.Join(g.Sent.Set(generatorProgress{}), g.Plan.Set(plan)); err != nil {
+			return err
+		}
+	}
 	return errors.Join(
 		t.sink.Seen.Set(sinkCounts{}),
 		t.sink.Histogram.Set([buckets]uint64{}),
 		t.sink.Wanted.Set(want),
-		t.gen.Sent.Set(generatorProgress{}),
-		t.gen.Plan.Set(plan),
 	)
 }
 
-// send runs the generator until the trial or ctx is over. It takes a thread of
-// its own. The kernel would call the program repeat times; what ends it is a
-// signal that Go uses for itself and that otherwise does nothing.
+// send runs the generators until the trial or ctx is over.
 func (t *traffic) send(ctx context.Context) error {
-	return inNamespace(t.lab.generator, func() error {
-		tid := unix.Gettid()
-		if err := unix.Setpriority(unix.PRIO_PROCESS, tid, mostUrgent); err != nil {
-			return fmt.Errorf("raise the generator's priority: %w", err)
-		}
-		over := make(chan struct{})
-		var watcher sync.WaitGroup
-		watcher.Go(func() { t.interrupt(ctx, tid, over) })
-		defer watcher.Wait()
-		defer close(over)
-		for ctx.Err() == nil && !t.over() {
-			err := runLive(t.gen.Generate.FD(), make([]byte, frameSize), math.MaxUint32, batch)
-			if err != nil && !errors.Is(err, unix.EINTR) {
-				return fmt.Errorf("run the generator: %w", err)
-			}
-		}
-		return ctx.Err()
-	})
+	errs := make([]error, len(t.gens))
+	var all sync.WaitGroup
+	for i := range t.gens {
+		all.Go(func() { errs[i] = t.gens[i].send(ctx, t.lab.generator) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
-// interrupt ends the system call of the generator's thread once there is
-// nothing more to send.
-func (t *traffic) interrupt(ctx context.Context, tid int, over <-chan struct{}) {
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-over:
-			return
-		case <-tick.C:
+// progress is what the generators have sent, all together.
+func (t *traffic) progress() (sent generatorProgress, err error) {
+	for i := range t.gens {
+		var one generatorProgress
+		if err := t.gens[i].objects.Sent.Get(&one); err != nil {
+			return sent, fmt.Errorf("read the generator's counts: %w", err)
 		}
-		if ctx.Err() != nil || t.over() {
-			_ = unix.Tgkill(os.Getpid(), tid, unix.SIGURG) // the thread waits for us before it ends
+		sent.Packets += one.Packets
+		sent.Last = max(sent.Last, one.Last)
+		if sent.First == 0 || one.First < sent.First {
+			sent.First = one.First
 		}
 	}
-}
-
-// over reports whether the time of the trial is up.
-func (t *traffic) over() bool {
-	var sent generatorProgress
-	err := t.gen.Sent.Get(&sent)
-	return err != nil || sent.End != 0 && now() >= time.Duration(sent.End)
+	return sent, nil
 }
 
 // now is the time that the programs know.

@@ -2,7 +2,6 @@ package forward
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -99,9 +98,12 @@ func (s *stand) drain() (seen sinkCounts, err error) {
 
 // readTraffic takes the rest of a trial's counts from the programs.
 func (s *stand) readTraffic(out *outcome) error {
-	var sent generatorProgress
-	if err := errors.Join(s.traffic.gen.Sent.Get(&sent), s.traffic.sink.Histogram.Get(&out.latency)); err != nil {
-		return fmt.Errorf("read a trial's counts: %w", err)
+	sent, err := s.traffic.progress()
+	if err != nil {
+		return err
+	}
+	if err := s.traffic.sink.Histogram.Get(&out.latency); err != nil {
+		return fmt.Errorf("read the sink's latencies: %w", err)
 	}
 	out.sent = sent.Packets
 	if out.received > out.sent {

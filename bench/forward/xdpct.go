@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -17,9 +18,18 @@ const startLimit = 20 * time.Second
 
 // XDPCT is the gateway itself: the program at path, run with further flags.
 func XDPCT(name, path string, flags ...string) Contender {
-	return Contender{Name: name, NAT: true, Start: func(ctx context.Context, s *Site) (*Running, error) {
+	return Contender{Name: name, NAT: true, Queues: true, Start: func(ctx context.Context, s *Site) (*Running, error) {
 		return startXDPCT(ctx, s, path, flags)
 	}}
+}
+
+// cpuList is a list of CPUs as --cpus takes it.
+func cpuList(cpus []int) string {
+	words := make([]string, len(cpus))
+	for i, cpu := range cpus {
+		words[i] = strconv.Itoa(cpu)
+	}
+	return strings.Join(words, ",")
 }
 
 func startXDPCT(ctx context.Context, s *Site, path string, flags []string) (*Running, error) {
@@ -30,7 +40,7 @@ func startXDPCT(ctx context.Context, s *Site, path string, flags []string) (*Run
 	control := filepath.Join(dir, "control.sock")
 	cmd := s.Command(ctx, path, append([]string{
 		"run", "--internal", s.In.Name, "--external", s.Out.Name, "--snat", s.SNAT.String(),
-		"--cpus", strconv.Itoa(s.CPU), "--control", control, "--max-flows", "2M", "--log-level", "warn",
+		"--cpus", cpuList(s.CPUs), "--control", control, "--max-flows", "2M", "--log-level", "warn",
 	}, flags...)...)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said

@@ -29,6 +29,7 @@ type forwardFlags struct {
 	measures   []string
 	cpuRates   []int
 	variants   []string
+	arrivals   []string
 	output     string
 	quick      bool
 	trials     bool
@@ -72,6 +73,8 @@ func (b *forwardFlags) register(cmd *cobra.Command) {
 	f.IntSliceVar(&b.cpuRates, "cpu-rates", nil, "`packets` a second at which CPU time is measured (default 150000,300000)")
 	f.StringArrayVar(&b.variants, "variant", nil,
 		"`NAME=PROGRAM FLAGS`: measure this xdpct, run with these flags, as well; PROGRAM may be xdpct for this one;\nrepeatable (default none)")
+	f.StringSliceVar(&b.arrivals, "two-queues", nil,
+		"`arrivals`: measure with two queues, a CPU each, flows arriving at that of their owner (owner), or half of\nthem at the other one (mixed); only cpu, and what can have two queues (default one queue)")
 	f.BoolVar(&b.trials, "trials", false, "print every trial to standard error (default false)")
 	f.BoolVar(&b.quick, "quick", false,
 		fmt.Sprintf("%d rounds of trials of %v, where other flags do not say otherwise (default false)", quickForwardRounds, quickForwardTrial))
@@ -113,6 +116,9 @@ func (b *forwardFlags) complete(given func(flag string) bool, e *env) error {
 	}
 	for _, m := range b.measures {
 		b.options.Measures = append(b.options.Measures, forward.Measure(m))
+	}
+	for _, a := range b.arrivals {
+		b.options.Arrivals = append(b.options.Arrivals, forward.Arrival(a))
 	}
 	for _, rate := range b.cpuRates {
 		b.options.CPURates = append(b.options.CPURates, float64(rate))
