@@ -26,13 +26,26 @@ type Backend interface {
 	Ports() []Port
 	// Subscribe starts an event stream with room for size events.
 	Subscribe(size int) Subscription
-	// Delete removes the flows that match and returns how many. match may be
-	// called from any goroutine, for several flows at the same time.
-	Delete(ctx context.Context, match func(*flowtable.Snapshot) bool) (int, error)
-	// Flush removes all flows and returns how many.
-	Flush(ctx context.Context) (int, error)
+	// Delete removes flows and returns how many.
+	Delete(ctx context.Context, d Deletion) (int, error)
+	// DeleteExpectations removes the expectations that match, for the process
+	// by, and returns how many. each is called with those that are gone.
+	DeleteExpectations(ctx context.Context, by flowtable.Process, match func(*flowtable.Expectation) bool,
+		each func(*flowtable.Expectation)) (int, error)
 	// Version returns the version of the running gateway ("v0.1.0").
 	Version() string
+}
+
+// Deletion says which flows are to be removed.
+type Deletion struct {
+	// By is who asks for it, which events tell.
+	By flowtable.Process
+	// Match selects the flows.
+	Match func(*flowtable.Snapshot) bool
+	// Each is called with every flow that is gone, as it was when it was found,
+	// and the number of its worker; nil = nobody wants to know. Both functions
+	// are called by the goroutine that called Delete.
+	Each func(worker int, s *flowtable.Snapshot)
 }
 
 // Subscription is one reader's view of the event stream.

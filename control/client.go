@@ -50,7 +50,17 @@ type Result struct {
 // Get copies the answer to GET path to out. A listing that broke off is an
 // error, also when the connection ended in good order.
 func (c *Client) Get(ctx context.Context, path string, q url.Values, out io.Writer) (Result, error) {
-	resp, err := c.do(ctx, http.MethodGet, path, q)
+	return c.copy(ctx, http.MethodGet, path, q, out)
+}
+
+// Delete removes what the filter in q selects, and copies those records to out.
+func (c *Client) Delete(ctx context.Context, path string, q url.Values, out io.Writer) (Result, error) {
+	return c.copy(ctx, http.MethodDelete, path, q, out)
+}
+
+// copy sends a request and copies the answer to out.
+func (c *Client) copy(ctx context.Context, method, path string, q url.Values, out io.Writer) (Result, error) {
+	resp, err := c.do(ctx, method, path, q)
 	if err != nil {
 		return Result{}, err
 	}
@@ -64,9 +74,9 @@ func (c *Client) Get(ctx context.Context, path string, q url.Values, out io.Writ
 	return results(resp.Trailer)
 }
 
-// Change sends a request that removes flows.
-func (c *Client) Change(ctx context.Context, method, path string, q url.Values) (Result, error) {
-	resp, err := c.do(ctx, method, path, q)
+// Change sends a request that removes everything there is at path.
+func (c *Client) Change(ctx context.Context, path string) (Result, error) {
+	resp, err := c.do(ctx, http.MethodPost, path, nil)
 	if err != nil {
 		return Result{}, err
 	}
@@ -84,19 +94,22 @@ func (c *Client) Events(ctx context.Context, path string, q url.Values, out, not
 	defer resp.Body.Close()
 	var res Result
 	in, w := bufio.NewReader(resp.Body), bufio.NewWriter(out)
+	var doc document
 	for {
 		line, err := in.ReadSlice('\n')
 		if err != nil {
+			doc.close(w)
 			if ctx.Err() != nil || errors.Is(err, io.EOF) {
 				return res, w.Flush()
 			}
 			return res, errors.Join(fmt.Errorf("read from %s: %w", c.path, err), w.Flush())
 		}
+		frame := doc.frames(line)
 		lost, isText := lostCount(line)
 		if lost > 0 {
 			res.Lost += lost
 			fmt.Fprintf(notices, "xdpct: events: %d events lost here: this reader is too slow; narrow it with a filter\n", lost)
-		} else {
+		} else if !frame {
 			res.Count++
 		}
 		if !isText {
@@ -113,17 +126,38 @@ func (c *Client) Events(ctx context.Context, path string, q url.Values, out, not
 // lostCount reads a notice of lost events; 0 when the line is none. isText
 // tells that it is not part of the format that the reader asked for.
 func lostCount(line []byte) (n uint64, isText bool) {
-	number, isText := bytes.CutPrefix(line, []byte(lostText))
-	if !isText {
-		var isJSON bool
-		if number, isJSON = bytes.CutPrefix(line, []byte(lostJSON)); !isJSON {
-			return 0, false
+	for _, form := range []string{lostText, lostJSON, lostXML} {
+		if number, ok := bytes.CutPrefix(line, []byte(form)); ok {
+			n, _ = strconv.ParseUint(string(bytes.TrimRight(number, "} ->\n")), 10, 64)
+			return n, form == lostText
 		}
-		number = bytes.TrimSuffix(bytes.TrimSpace(number), []byte("}"))
 	}
-	n, _ = strconv.ParseUint(string(bytes.TrimSpace(number)), 10, 64)
-	return n, isText
+	return 0, false
 }
+
+// document closes an XML document that is cut off: by the reader, who ends it,
+// or with the gateway.
+type document struct {
+	tail string // what closes it; "" = nothing is open
+}
+
+// frames reports whether a line is not a record but what is around them.
+func (d *document) frames(line []byte) bool {
+	switch string(line) {
+	case flowsLine:
+		d.tail = flowsClose
+	case expectLine:
+		d.tail = expectClose
+	case flowsClose, expectClose:
+		d.tail = ""
+	default:
+		return bytes.HasPrefix(line, []byte("<?xml "))
+	}
+	return true
+}
+
+// close writes what is missing; the writer keeps the error.
+func (d *document) close(w *bufio.Writer) { _, _ = w.WriteString(d.tail) }
 
 // do sends a request and turns every answer but success into an error.
 func (c *Client) do(ctx context.Context, method, path string, q url.Values) (*http.Response, error) {

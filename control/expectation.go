@@ -14,36 +14,36 @@ func (p *printer) expectation(b []byte, e *flowtable.Expectation) []byte {
 		return p.expectationJSON(b, e)
 	case EncodingProc:
 		return p.expectationProc(b, e, left)
+	case EncodingXML:
+		return p.expectationXML(b, e, left, nil)
 	default:
-		return p.expectationText(b, e, left)
+		return p.expectationText(p.appendStamp(b, p.wall.UnixNano()), e, left)
 	}
 }
 
 // expectationEvent appends one line for an expectation event, as conntrack
 // -E expect prints it.
 func (p *printer) expectationEvent(b []byte, e *flowtable.Event) []byte {
-	if p.format.Encoding == EncodingJSON {
+	switch p.format.Encoding {
+	case EncodingJSON:
 		return p.expectationEventJSON(b, e)
+	case EncodingXML:
+		return p.expectationXML(b, &e.Expectation, uint64(e.Left), e)
+	default:
 	}
 	b = p.appendStamp(b, e.Time)
 	b = append(b, eventTag(e.Kind)...)
 	return p.expectationText(b, &e.Expectation, uint64(e.Left))
 }
 
-// expectationText appends the line of conntrack -L expect.
+// expectationText appends the line of conntrack -L expect, which "extended" does
+// not change. Deviates: -o id has no effect there.
 func (p *printer) expectationText(b []byte, e *flowtable.Expectation, left uint64) []byte {
 	b = appendSeconds(b, left)
-	if p.format.Extended {
-		b = append(b, "l3proto = "...)
-		b = appendSeconds(b, uint64(e.Tuple.Family))
-	}
 	b = append(b, "proto="...)
 	b = appendSeconds(b, uint64(e.Tuple.Proto))
 	b = appendTuple(b, &e.Tuple)
-	mask := "255.255.255.255"
-	if uint8(e.Tuple.Family) == familyIPv6 {
-		mask = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
-	}
+	mask := hostMask(e)
 	b = append(b, " mask-src="...)
 	b = append(b, mask...)
 	b = append(b, " mask-dst="...)
@@ -77,6 +77,14 @@ func (p *printer) expectationProc(b []byte, e *flowtable.Expectation, left uint6
 	b = append(b, ' ')
 	b = append(b, p.helper(e.Helper)...)
 	return append(b, '\n')
+}
+
+// hostMask returns the mask of expected addresses: all bits count.
+func hostMask(e *flowtable.Expectation) string {
+	if uint8(e.Tuple.Family) == familyIPv6 {
+		return "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+	}
+	return "255.255.255.255"
 }
 
 // portMask returns the mask of an expected port: 0 matches any.

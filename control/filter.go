@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/xdpct/xdpct/flowtable"
@@ -20,7 +19,12 @@ type Filter struct {
 	hasProto bool
 
 	addrs  [4]netip.Prefix // original src, original dst, reply src, reply dst; zero = any
-	ports  [2]portRange    // original source and destination port; zero = any
+	masks  [2]int          // 1 + bits of the masks of the first two; 0 = as given with the address
+	ports  [4]portRange    // source and destination port, original and reply; zero = any
+	icmp   [3]optional16   // type, code, id of the original direction
+	id     uint32          // valid iff hasID
+	hasID  bool
+	never  bool // a mark that no flow has
 	state  flowtable.TCPState
 	states bool // state is set
 
@@ -29,14 +33,21 @@ type Filter struct {
 	any  flowtable.Status // one of these bits must be set; 0 = no condition
 }
 
+// optional16 is a number that may be left open.
+type optional16 struct {
+	set   bool
+	value uint16
+}
+
 // portRange is a closed range of transport ports, host order. Last 0 = any.
 type portRange struct{ first, last uint16 }
 
 // filterKeys names the conditions, in the order in which they are documented.
 // Immutable.
 var filterKeys = []string{
-	"family", "proto", "src", "dst", "reply-src", "reply-dst", "sport", "dport",
-	"state", "status", "src-nat", "dst-nat", "any-nat",
+	"family", "proto", "src", "dst", "reply-src", "reply-dst", "mask-src", "mask-dst",
+	"sport", "dport", "reply-port-src", "reply-port-dst", "icmp-type", "icmp-code", "icmp-id",
+	"state", "status", "mark", "id", "src-nat", "dst-nat", "any-nat",
 }
 
 // FilterKeys returns the names of all conditions: the keys of the URL query,
@@ -82,10 +93,38 @@ func (f *Filter) set(key, value string) (err error) {
 		f.addrs[2], err = parsePrefix(value)
 	case "reply-dst":
 		f.addrs[3], err = parsePrefix(value)
+	case "mask-src":
+		f.masks[0], err = parseMask(value)
+	case "mask-dst":
+		f.masks[1], err = parseMask(value)
 	case "sport":
 		f.ports[0], err = parsePorts(value)
 	case "dport":
 		f.ports[1], err = parsePorts(value)
+	case "reply-port-src":
+		f.ports[2], err = parsePorts(value)
+	case "reply-port-dst":
+		f.ports[3], err = parsePorts(value)
+	default:
+		return f.setWhat(key, value)
+	}
+	return err
+}
+
+// setWhat adds a condition that is neither address nor port.
+func (f *Filter) setWhat(key, value string) (err error) {
+	switch key {
+	case "icmp-type":
+		f.icmp[0], err = parseNumber(value, 8)
+	case "icmp-code":
+		f.icmp[1], err = parseNumber(value, 8)
+	case "icmp-id":
+		f.icmp[2], err = parseNumber(value, 16)
+	case "mark":
+		f.never, err = parseMark(value)
+	case "id":
+		f.id, err = parseID(value)
+		f.hasID = true
 	case "state":
 		f.state, err = parseTCPState(value)
 		f.states = true
@@ -155,9 +194,42 @@ func (f *Filter) check() error {
 	if f.states && f.hasProto && f.proto != protoTCP {
 		return fmt.Errorf("filter state: only TCP flows have a state: give proto tcp or leave it out")
 	}
-	if (f.ports[0].last|f.ports[1].last) != 0 && f.hasProto && !hasPorts(f.proto) {
+	if f.ports != [4]portRange{} && f.hasProto && !hasPorts(f.proto) {
 		return fmt.Errorf("filter sport/dport: %s has no ports", protoName(f.proto))
 	}
+	if f.icmp != [3]optional16{} && f.hasProto && !isICMP(f.proto) {
+		return fmt.Errorf("filter icmp-type/icmp-code/icmp-id: %s has none of them", protoName(f.proto))
+	}
+	if f.icmp != [3]optional16{} && f.ports != [4]portRange{} {
+		return fmt.Errorf("filter: no flow has ports and an ICMP type")
+	}
+	if err := f.applyMasks(); err != nil {
+		return err
+	}
+	return f.checkAddrs()
+}
+
+// applyMasks widens the addresses that have a mask of their own.
+func (f *Filter) applyMasks() error {
+	for i, m := range f.masks {
+		if m == 0 {
+			continue
+		}
+		p := f.addrs[i]
+		if !p.IsValid() {
+			return fmt.Errorf("filter %s: needs an address to go with: give %s", filterKeys[6+i], filterKeys[2+i])
+		}
+		if !p.IsSingleIP() || m-1 > p.Addr().BitLen() {
+			return fmt.Errorf("filter %s: does not fit %s", filterKeys[6+i], p)
+		}
+		f.addrs[i] = netip.PrefixFrom(p.Addr(), m-1).Masked()
+	}
+	return nil
+}
+
+// checkAddrs refuses addresses of different families and statuses that exclude
+// each other.
+func (f *Filter) checkAddrs() error {
 	for i, p := range f.addrs {
 		if !p.IsValid() {
 			continue
@@ -179,6 +251,9 @@ func (f *Filter) check() error {
 
 // Match reports whether the flow meets all conditions. It does not allocate.
 func (f *Filter) Match(s *flowtable.Snapshot) bool {
+	if f.never || f.hasID && s.ID != f.id {
+		return false
+	}
 	if f.hasProto && s.Orig.Proto != f.proto || f.family != 0 && uint8(s.Orig.Family) != f.family {
 		return false
 	}
@@ -188,15 +263,26 @@ func (f *Filter) Match(s *flowtable.Snapshot) bool {
 	if f.states && (s.Orig.Proto != protoTCP || flowtable.TCPState(s.State) != f.state) {
 		return false
 	}
-	return f.matchPorts(&s.Orig) && f.matchAddrs(&s.Orig, &s.Reply)
+	return f.matchPorts(&s.Orig, &s.Reply) && f.matchICMP(&s.Orig) && f.matchAddrs(&s.Orig, &s.Reply)
 }
 
-func (f *Filter) matchPorts(tu *flowtable.Tuple) bool {
-	if f.ports[0].last == 0 && f.ports[1].last == 0 {
+func (f *Filter) matchPorts(orig, reply *flowtable.Tuple) bool {
+	if f.ports == [4]portRange{} {
 		return true
 	}
-	return hasPorts(tu.Proto) && f.ports[0].contains(tu.SrcPort) && f.ports[1].contains(tu.DstPort)
+	return hasPorts(orig.Proto) && f.ports[0].contains(orig.SrcPort) && f.ports[1].contains(orig.DstPort) &&
+		f.ports[2].contains(reply.SrcPort) && f.ports[3].contains(reply.DstPort)
 }
+
+func (f *Filter) matchICMP(tu *flowtable.Tuple) bool {
+	if f.icmp == [3]optional16{} {
+		return true
+	}
+	return isICMP(tu.Proto) && f.icmp[0].matches(tu.DstPort>>8) && f.icmp[1].matches(tu.DstPort&0xff) && f.icmp[2].matches(tu.SrcPort)
+}
+
+// matches reports whether v is the number, if there is one.
+func (o optional16) matches(v uint16) bool { return !o.set || o.value == v }
 
 func (f *Filter) matchAddrs(orig, reply *flowtable.Tuple) bool {
 	tuples := [4]*flowtable.Tuple{orig, orig, reply, reply}
@@ -218,54 +304,4 @@ func (f *Filter) matchAddrs(orig, reply *flowtable.Tuple) bool {
 // contains reports whether port is in the range; an unset range holds all.
 func (r portRange) contains(port uint16) bool {
 	return r.last == 0 || port >= r.first && port <= r.last
-}
-
-func parseFamily(s string) (uint8, error) {
-	switch strings.ToLower(s) {
-	case "ipv4", "4":
-		return familyIPv4, nil
-	case "ipv6", "6":
-		return familyIPv6, nil
-	}
-	return 0, fmt.Errorf("%q is not known: give ipv4 or ipv6", s)
-}
-
-// parsePrefix reads an address or a CIDR network. Host bits are ignored.
-func parsePrefix(s string) (netip.Prefix, error) {
-	if p, err := netip.ParsePrefix(s); err == nil {
-		return p.Masked(), nil
-	}
-	a, err := netip.ParseAddr(s)
-	if err != nil || a.Zone() != "" {
-		return netip.Prefix{}, fmt.Errorf("%q is no address: give ADDRESS or ADDRESS/BITS", s)
-	}
-	a = a.Unmap()
-	return netip.PrefixFrom(a, a.BitLen()), nil
-}
-
-// parsePorts reads PORT or PORT-PORT.
-func parsePorts(s string) (portRange, error) {
-	first, last, ranged := strings.Cut(s, "-")
-	if !ranged {
-		last = first
-	}
-	a, err1 := strconv.ParseUint(first, 10, 16)
-	b, err2 := strconv.ParseUint(last, 10, 16)
-	if err1 != nil || err2 != nil || a > b || b == 0 {
-		return portRange{}, fmt.Errorf("%q is no port: give a number 1-65535 or a range LOW-HIGH", s)
-	}
-	return portRange{first: uint16(a), last: uint16(b)}, nil
-}
-
-// parseTCPState reads a state as conntrack prints it.
-func parseTCPState(s string) (flowtable.TCPState, error) {
-	st, ok := flowtable.ParseTCPState(strings.ToUpper(s))
-	if ok && st != flowtable.TCPNone {
-		return st, nil
-	}
-	var names []string
-	for st := flowtable.TCPSynSent; st <= flowtable.TCPSynSent2; st++ {
-		names = append(names, st.String())
-	}
-	return 0, fmt.Errorf("%q is not known: give %s", s, strings.Join(names, ", "))
 }

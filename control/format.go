@@ -15,14 +15,22 @@ const (
 	EncodingText Encoding = iota // as conntrack-tools prints it
 	EncodingProc                 // as /proc/net/nf_conntrack shows it
 	EncodingJSON                 // one object a line: docs/json.md
+	EncodingXML                  // as conntrack -o xml prints it
+	EncodingSave                 // as conntrack -o save prints it, for conntrack -R
 )
+
+// encodings names those that a list may choose. Immutable.
+var encodings = map[string]Encoding{
+	"json": EncodingJSON, "proc": EncodingProc, "xml": EncodingXML, "save": EncodingSave,
+}
 
 // Format says how records are printed. The zero value is plain text.
 type Format struct {
-	Encoding  Encoding
-	Extended  bool // text: the name and number of the network protocol first
-	ID        bool // text: id= last
-	Timestamp bool // events: when it happened; flows: [start=...] and delta-time=
+	Encoding   Encoding
+	Extended   bool // text: the name and number of the network protocol first
+	ID         bool // text, XML: the id
+	Timestamp  bool // events: when it happened
+	KTimestamp bool // flows: [start=...], and [stop=...] of their end
 }
 
 // Record is a kind of record that can be printed.
@@ -40,11 +48,13 @@ const (
 func (r Record) words() []string {
 	switch r {
 	case RecordFlow:
-		return []string{"text", "extended", "id", "timestamp", "ktimestamp", "json", "proc"}
+		return []string{"text", "extended", "id", "timestamp", "ktimestamp", "xml", "save", "json", "proc"}
 	case RecordExpectation:
-		return []string{"text", "extended", "id", "json", "proc"}
-	default: // events
-		return []string{"text", "extended", "id", "timestamp", "json"}
+		return []string{"text", "extended", "id", "timestamp", "xml", "json", "proc"}
+	case RecordFlowEvent:
+		return []string{"text", "extended", "id", "timestamp", "ktimestamp", "xml", "save", "json"}
+	default: // of expectations
+		return []string{"text", "extended", "id", "timestamp", "xml", "json"}
 	}
 }
 
@@ -65,18 +75,20 @@ func ParseFormat(list string, r Record) (Format, error) {
 			f.Extended = true
 		case "id":
 			f.ID = true
-		case "timestamp", "ktimestamp":
+		case "timestamp":
 			f.Timestamp = true
-		case "json", "proc":
-			e := EncodingJSON
-			if word == "proc" {
-				e = EncodingProc
-			}
+		case "ktimestamp":
+			f.KTimestamp = true
+		case "json", "proc", "xml", "save":
+			e := encodings[word]
 			if f.Encoding != EncodingText && f.Encoding != e {
-				return Format{}, errors.New("outputs json and proc exclude each other: give one of them")
+				return Format{}, errors.New("outputs xml, save, json and proc exclude each other: give one of them")
 			}
 			f.Encoding = e
 		}
+	}
+	if f.Encoding == EncodingSave && f != (Format{Encoding: EncodingSave}) {
+		return Format{}, errors.New("output save cannot be combined with others: give it alone")
 	}
 	return f, nil
 }

@@ -78,6 +78,35 @@ func goldenFlows() []flowtable.Snapshot {
 	}
 }
 
+// countedEvents show counts at the end of a flow, and nowhere else.
+func countedEvents() []flowtable.Event {
+	at := goldenWall.UnixNano()
+	return []flowtable.Event{
+		{Kind: flowtable.EventNew, Time: at, Left: 30, Flow: running()},
+		{Kind: flowtable.EventUpdate, Time: at, Left: 120, Flow: running()},
+		{Kind: flowtable.EventDestroy, Time: at, Flow: counted()},
+		{Kind: flowtable.EventDestroy, Time: at, Left: 7, Evicted: true, Flow: counted()},
+	}
+}
+
+// running is counted, and goes on.
+func running() flowtable.Snapshot {
+	s := counted()
+	s.Start, s.Stop = goldenWall.UnixNano()-3_015_737_001, 0
+	s.Timeout = 29
+	return s
+}
+
+// counted is a flow of a gateway that counts and keeps timestamps; the kernel
+// showed these figures of one that expired.
+func counted() flowtable.Snapshot {
+	s := snapshotOf(mustTuple(17, "10.1.2.3", "203.0.113.47", 35001, 9999),
+		mustTuple(17, "203.0.113.47", "198.51.100.32", 9999, 35001), 0, flowtable.StatusConfirmed|flowtable.StatusSNAT, 0)
+	s.Counted, s.Packets[0], s.Bytes[0] = true, 1, 30
+	s.Start, s.Stop = 1795406919319630348, 1795406922319920813
+	return s
+}
+
 func goldenExpectations() []flowtable.Expectation {
 	return []flowtable.Expectation{
 		{
@@ -110,7 +139,7 @@ func goldenEvents() []flowtable.Event {
 		{Kind: flowtable.EventUpdate, Time: at, Left: 432000, Flow: est},
 		{Kind: flowtable.EventDestroy, Time: at, Flow: est},
 		{Kind: flowtable.EventDestroy, Time: at, Flow: udp},
-		{Kind: flowtable.EventDestroy, Time: at, Left: 23, Deleted: true, Flow: ping},
+		{Kind: flowtable.EventDestroy, Time: at, Left: 23, Deleted: true, By: flowtable.ProcessOf(27098, "conntrack"), Flow: ping},
 		{Kind: flowtable.EventDestroy, Time: at, Left: 120, Immediate: true, Flow: closed},
 		{Kind: flowtable.EventNew, Time: at, Left: 300, Expect: true, Expectation: x},
 		{Kind: flowtable.EventDestroy, Time: at, Left: 299, Expect: true, Expectation: x},
@@ -145,12 +174,12 @@ func checkGolden(t *testing.T, name string, got []byte) {
 }
 
 func TestFlowsPrintAsTheKernelShowsThem(t *testing.T) {
-	for _, list := range []string{"text", "extended", "id", "extended,id,timestamp", "proc", "json"} {
+	for _, list := range []string{"text", "extended", "id", "extended,id,ktimestamp", "proc", "json", "xml", "save"} {
 		t.Run(list, func(t *testing.T) {
 			f := mustFormat(t, list, control.RecordFlow)
 			p := control.NewPrinter(f, helperName, goldenNow, goldenWall)
 			var b []byte
-			for _, s := range goldenFlows() {
+			for _, s := range append(goldenFlows(), running()) {
 				use := 1
 				if s.Helper != 0 {
 					use = 2 // its data connection is live
@@ -164,12 +193,12 @@ func TestFlowsPrintAsTheKernelShowsThem(t *testing.T) {
 }
 
 func TestEventsPrintAsTheKernelShowsThem(t *testing.T) {
-	for _, list := range []string{"text", "timestamp", "extended,id", "json"} {
+	for _, list := range []string{"text", "timestamp", "extended,id,ktimestamp", "json", "xml,timestamp", "save"} {
 		t.Run(list, func(t *testing.T) {
 			f := mustFormat(t, list, control.RecordFlowEvent)
 			p := control.NewPrinter(f, helperName, goldenNow, goldenWall)
 			var b []byte
-			for _, e := range goldenEvents() {
+			for _, e := range append(goldenEvents(), countedEvents()...) {
 				b = p.Event(b, &e)
 			}
 			checkGolden(t, "events-"+strings.ReplaceAll(list, ",", "-"), b)
@@ -179,7 +208,7 @@ func TestEventsPrintAsTheKernelShowsThem(t *testing.T) {
 }
 
 func TestExpectationsPrintAsTheKernelShowsThem(t *testing.T) {
-	for _, list := range []string{"text", "extended,id", "proc", "json"} {
+	for _, list := range []string{"text", "extended,id,timestamp", "proc", "json", "xml"} {
 		t.Run(list, func(t *testing.T) {
 			f := mustFormat(t, list, control.RecordExpectation)
 			p := control.NewPrinter(f, helperName, goldenNow, goldenWall)
@@ -217,11 +246,13 @@ func TestWrongFormatListsAreRefused(t *testing.T) {
 		name, list string
 		record     control.Record
 	}{
-		{"unknown word", "xml", control.RecordFlow},
+		{"unknown word", "yaml", control.RecordFlow},
+		{"save and id", "save,id", control.RecordFlow},
+		{"xml and json", "xml,json", control.RecordFlowEvent},
 		{"empty word", "id,", control.RecordFlow},
 		{"json and proc", "json,proc", control.RecordFlow},
 		{"proc is no form of events", "proc", control.RecordFlowEvent},
-		{"expectations have no start", "timestamp", control.RecordExpectation},
+		{"expectations have no start", "ktimestamp", control.RecordExpectation},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -233,9 +264,9 @@ func TestWrongFormatListsAreRefused(t *testing.T) {
 }
 
 func TestRenderingDoesNotAllocate(t *testing.T) {
-	flows, events, xs := goldenFlows(), goldenEvents(), goldenExpectations()
+	flows, events, xs := append(goldenFlows(), running()), append(goldenEvents(), countedEvents()...), goldenExpectations()
 	b := make([]byte, 0, 64<<10)
-	for _, list := range []string{"extended,id", "json"} {
+	for _, list := range []string{"extended,id,ktimestamp", "json", "xml,ktimestamp", "save"} {
 		p := control.NewPrinter(mustFormat(t, list, control.RecordFlow), helperName, goldenNow, goldenWall)
 		n := testing.AllocsPerRun(10, func() {
 			for range 200 {

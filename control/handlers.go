@@ -25,6 +25,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /flows/count", s.getFlowCount)
 	mux.HandleFunc("DELETE /flows", s.deleteFlows)
 	mux.HandleFunc("POST /flush", s.flush)
+	mux.HandleFunc("DELETE /expectations", s.deleteExpectations)
+	mux.HandleFunc("POST /flush/expect", s.flushExpectations)
 	mux.HandleFunc("GET /events", s.getEvents)
 	mux.HandleFunc("GET /events/expect", s.getExpectationEvents)
 	mux.HandleFunc("GET /expectations", s.getExpectations)
@@ -44,7 +46,7 @@ func (s *Server) getFlows(w http.ResponseWriter, r *http.Request) {
 	if badRequest(w, err) {
 		return
 	}
-	out := newStream(w, format)
+	out := newStream(w, format, RecordFlow)
 	l := listing{printer: s.printer(format), backend: s.backend, out: out}
 	if l.run(r.Context(), filter) {
 		out.finish() // without its trailers, the client knows that it is cut off
@@ -77,12 +79,43 @@ func (s *Server) deleteFlows(w http.ResponseWriter, r *http.Request) {
 	if badRequest(w, err) {
 		return
 	}
-	n, err := s.backend.Delete(r.Context(), filter.Match)
-	s.answerCount(w, n, err)
+	format, err := ParseFormat(q.Get("format"), RecordFlow)
+	if badRequest(w, err) {
+		return
+	}
+	l := listing{printer: s.printer(format), backend: s.backend, out: newStream(w, format, RecordFlow)}
+	_, err = s.backend.Delete(r.Context(), Deletion{By: peer(r.Context()), Match: filter.Match, Each: l.gone})
+	l.out.end(err)
 }
 
 func (s *Server) flush(w http.ResponseWriter, r *http.Request) {
-	n, err := s.backend.Flush(r.Context())
+	all := func(*flowtable.Snapshot) bool { return true }
+	n, err := s.backend.Delete(r.Context(), Deletion{By: peer(r.Context()), Match: all})
+	s.answerCount(w, n, err)
+}
+
+func (s *Server) deleteExpectations(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	filter, err := ParseExpectFilter(q)
+	if err == nil && !HasExpectFilter(q) {
+		err = errors.New("delete needs a filter: give one, or use flush to remove every expectation")
+	}
+	if badRequest(w, err) {
+		return
+	}
+	format, err := ParseFormat(q.Get("format"), RecordExpectation)
+	if badRequest(w, err) {
+		return
+	}
+	p, out := s.printer(format), newStream(w, format, RecordExpectation)
+	_, err = s.backend.DeleteExpectations(r.Context(), peer(r.Context()), filter.MatchExpectation,
+		func(e *flowtable.Expectation) { out.add(p.expectation(out.line(), e)) })
+	out.end(err)
+}
+
+func (s *Server) flushExpectations(w http.ResponseWriter, r *http.Request) {
+	n, err := s.backend.DeleteExpectations(r.Context(), peer(r.Context()),
+		func(*flowtable.Expectation) bool { return true }, func(*flowtable.Expectation) {})
 	s.answerCount(w, n, err)
 }
 
@@ -97,14 +130,21 @@ func (s *Server) answerCount(w http.ResponseWriter, n int, err error) {
 }
 
 func (s *Server) getExpectations(w http.ResponseWriter, r *http.Request) {
-	format, err := ParseFormat(r.URL.Query().Get("format"), RecordExpectation)
+	q := r.URL.Query()
+	filter, err := ParseExpectFilter(q)
+	if badRequest(w, err) {
+		return
+	}
+	format, err := ParseFormat(q.Get("format"), RecordExpectation)
 	if badRequest(w, err) {
 		return
 	}
 	p := s.printer(format)
-	out := newStream(w, format)
+	out := newStream(w, format, RecordExpectation)
 	s.backend.Expectations().Each(func(e *flowtable.Expectation) bool {
-		out.add(p.expectation(out.buf, e))
+		if filter.MatchExpectation(e) {
+			out.add(p.expectation(out.line(), e))
+		}
 		return out.err == nil
 	})
 	out.finish()
@@ -142,7 +182,7 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request, rec Record
 	}
 	sub := s.backend.Subscribe(eventBuffer)
 	defer sub.Close()
-	es := eventStream{printer: s.printer(format), out: newStream(w, format), mask: mask, match: match}
+	es := eventStream{printer: s.printer(format), out: newStream(w, format, rec), mask: mask, match: match}
 	es.run(r.Context(), sub)
 	es.out.finish()
 }
@@ -233,10 +273,14 @@ func ParseEventMask(list string) (EventMask, error) {
 
 // contentType returns the media type of a format.
 func (f Format) contentType() string {
-	if f.Encoding == EncodingJSON {
+	switch f.Encoding {
+	case EncodingJSON:
 		return "application/x-ndjson"
+	case EncodingXML:
+		return "application/xml"
+	default:
+		return "text/plain; charset=utf-8"
 	}
-	return "text/plain; charset=utf-8"
 }
 
 // countFlows counts the flows of one table that match.

@@ -13,7 +13,7 @@ import (
 // flowJSON appends one flow as one line.
 func (p *printer) flowJSON(b []byte, s *flowtable.Snapshot, worker, use int) []byte {
 	b = append(b, '{')
-	b = p.flowFields(b, s)
+	b = p.flowFields(b, s, s.Counted)
 	b = append(b, `,"timeout":`...)
 	b = strconv.AppendUint(b, uint64(s.Timeout), 10)
 	b = append(b, `,"mark":0,"use":`...)
@@ -21,7 +21,7 @@ func (p *printer) flowJSON(b []byte, s *flowtable.Snapshot, worker, use int) []b
 	b = append(b, `,"worker":`...)
 	b = strconv.AppendInt(b, int64(worker), 10)
 	b = append(b, `,"start":`...)
-	b = appendMicros(b, p.wall.Add(-p.age(s)).UnixNano())
+	b = appendMicros(b, p.start(s))
 	b = append(b, `,"idle":`...)
 	b = strconv.AppendUint(b, uint64(p.since(s.LastSeen).Seconds()), 10)
 	return append(b, "}\n"...)
@@ -31,10 +31,18 @@ func (p *printer) flowJSON(b []byte, s *flowtable.Snapshot, worker, use int) []b
 func (p *printer) eventJSON(b []byte, e *flowtable.Event) []byte {
 	b = appendEventJSON(b, e)
 	b = append(b, ',')
-	b = p.flowFields(b, &e.Flow)
+	b = p.flowFields(b, &e.Flow, e.Flow.Counted && e.Kind == flowtable.EventDestroy)
 	if e.Left != 0 {
 		b = append(b, `,"timeout":`...)
 		b = strconv.AppendUint(b, uint64(e.Left), 10)
+	}
+	if e.Flow.Start != 0 {
+		b = append(b, `,"start":`...)
+		b = appendMicros(b, e.Flow.Start)
+	}
+	if e.Flow.Stop != 0 {
+		b = append(b, `,"stop":`...)
+		b = appendMicros(b, e.Flow.Stop)
 	}
 	return append(b, "}\n"...)
 }
@@ -68,8 +76,21 @@ func appendEventJSON(b []byte, e *flowtable.Event) []byte {
 		b = append(b, `,"reason":"`...)
 		b = append(b, destroyReason(e)...)
 		b = append(b, '"')
+		b = appendProcessJSON(b, e)
 	}
 	return b
+}
+
+// appendProcessJSON appends who deleted the record.
+func appendProcessJSON(b []byte, e *flowtable.Event) []byte {
+	if !e.Deleted || e.By.PID == 0 {
+		return b
+	}
+	b = append(b, `,"pid":`...)
+	b = strconv.AppendUint(b, uint64(e.By.PID), 10)
+	b = append(b, `,"program":"`...)
+	b = append(b, e.By.Name()...)
+	return append(b, '"')
 }
 
 // destroyReason tells why a flow or an expectation is gone.
@@ -77,6 +98,8 @@ func destroyReason(e *flowtable.Event) string {
 	switch {
 	case e.Deleted:
 		return "deleted"
+	case e.Evicted:
+		return "evicted"
 	case e.Immediate:
 		return "packet"
 	case e.Expect && e.Left != 0:
@@ -85,7 +108,7 @@ func destroyReason(e *flowtable.Event) string {
 	return "timeout"
 }
 
-func (p *printer) flowFields(b []byte, s *flowtable.Snapshot) []byte {
+func (p *printer) flowFields(b []byte, s *flowtable.Snapshot, counted bool) []byte {
 	b = append(b, `"id":`...)
 	b = strconv.AppendUint(b, uint64(s.ID), 10)
 	b = append(b, `,"family":"`...)
@@ -101,8 +124,10 @@ func (p *printer) flowFields(b []byte, s *flowtable.Snapshot) []byte {
 	}
 	b = append(b, `,"original":`...)
 	b = appendTupleJSON(b, &s.Orig)
+	b = appendCountsJSON(b, s, flowtable.DirOriginal, counted)
 	b = append(b, `,"reply":`...)
 	b = appendTupleJSON(b, &s.Reply)
+	b = appendCountsJSON(b, s, flowtable.DirReply, counted)
 	b = append(b, `,"status":`...)
 	b = appendStatusJSON(b, s.Status)
 	if name := p.helper(s.Helper); name != "" {
@@ -111,6 +136,18 @@ func (p *printer) flowFields(b []byte, s *flowtable.Snapshot) []byte {
 		b = append(b, '"')
 	}
 	return b
+}
+
+// appendCountsJSON adds what passed in one direction to its tuple.
+func appendCountsJSON(b []byte, s *flowtable.Snapshot, d flowtable.Dir, counted bool) []byte {
+	if !counted {
+		return b
+	}
+	b = append(b[:len(b)-1], `,"packets":`...) // before the brace
+	b = strconv.AppendUint(b, s.Packets[d], 10)
+	b = append(b, `,"bytes":`...)
+	b = strconv.AppendUint(b, s.Bytes[d], 10)
+	return append(b, '}')
 }
 
 func (p *printer) expectationFields(b []byte, e *flowtable.Expectation) []byte {

@@ -21,15 +21,22 @@ func (p *printer) flowProc(b []byte, s *flowtable.Snapshot, use int) []byte {
 	b = appendSeconds(b, uint64(s.Timeout))
 	b = appendState(b, s)
 	b = appendTupleProc(b, &s.Orig)
+	b = appendCounts(b, s, flowtable.DirOriginal, s.Counted)
 	if s.Status&flowtable.StatusSeenReply == 0 {
 		b = append(b, " [UNREPLIED]"...)
 	}
 	b = append(b, ' ')
 	b = appendTupleProc(b, &s.Reply)
+	b = appendCounts(b, s, flowtable.DirReply, s.Counted)
 	if s.Status&flowtable.StatusAssured != 0 {
 		b = append(b, " [ASSURED]"...)
 	}
-	b = append(b, " mark=0 zone=0 use="...)
+	b = append(b, " mark=0 zone=0"...)
+	if s.Start != 0 {
+		b = append(b, " delta-time="...)
+		b = strconv.AppendInt(b, max(p.wall.UnixNano()-s.Start, 0)/1e9, 10)
+	}
+	b = append(b, " use="...)
 	b = strconv.AppendInt(b, int64(use)+1, 10)
 	return append(b, '\n')
 }

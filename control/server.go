@@ -93,6 +93,7 @@ func Listen(path string, backend Backend, log *slog.Logger) (*Server, error) {
 	s.http = &http.Server{
 		Handler:           s.counted(s.routes()),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       withPeer,
 		ReadHeaderTimeout: headerTimeout,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}

@@ -26,6 +26,7 @@ type fakeBackend struct {
 	tables []*flowtable.Table
 	expect *flowtable.Expectations
 	now    flowtable.Tick
+	by     flowtable.Process // who deleted last
 
 	mu   sync.Mutex
 	subs []*fakeSubscription
@@ -102,22 +103,38 @@ func (b *fakeBackend) Ports() []control.Port {
 	}
 }
 
-func (b *fakeBackend) Delete(ctx context.Context, match func(*flowtable.Snapshot) bool) (int, error) {
+func (b *fakeBackend) Delete(ctx context.Context, d control.Deletion) (int, error) {
+	b.by = d.By
 	n := 0
 	var s flowtable.Snapshot
-	for _, table := range b.tables {
+	for worker, table := range b.tables {
 		for idx := uint32(1); idx <= table.HighWater(); idx++ {
-			if table.Read(idx, b.now, &s) && match(&s) {
+			if table.Read(idx, b.now, &s) && d.Match(&s) {
 				table.Remove(idx)
 				n++
+				if d.Each != nil {
+					d.Each(worker, &s)
+				}
 			}
 		}
 	}
 	return n, ctx.Err()
 }
 
-func (b *fakeBackend) Flush(ctx context.Context) (int, error) {
-	return b.Delete(ctx, func(*flowtable.Snapshot) bool { return true })
+func (b *fakeBackend) DeleteExpectations(ctx context.Context, by flowtable.Process, match func(*flowtable.Expectation) bool,
+	each func(*flowtable.Expectation),
+) (int, error) {
+	b.by = by
+	n := 0
+	b.expect.Each(func(e *flowtable.Expectation) bool {
+		if x := *e; match(&x) {
+			b.expect.Remove(x.ID)
+			each(&x)
+			n++
+		}
+		return true
+	})
+	return n, ctx.Err()
 }
 
 // fakeSubscription is a bounded queue that counts what it has no room for.
@@ -269,12 +286,22 @@ func TestDeleteAndFlushRemoveFlows(t *testing.T) {
 		{http.MethodDelete, "/flows", url.Values{"src": {"10.1.0.0/16"}}, 0},
 		{http.MethodPost, "/flush", nil, 100},
 	} {
-		res, err := c.Change(t.Context(), step.method, step.what, step.query)
+		var gone bytes.Buffer
+		res, err := c.Delete(t.Context(), step.what, step.query, &gone)
+		if step.method == http.MethodPost {
+			res, err = c.Change(t.Context(), step.what)
+		}
 		if err != nil || res.Count != step.want {
 			t.Fatalf("%s %s: %d flows, %v; want %d", step.method, step.what, res.Count, err, step.want)
 		}
+		if n := strings.Count(gone.String(), "\n"); step.method == http.MethodDelete && uint64(n) != step.want {
+			t.Errorf("%d deleted flows are shown, want %d:\n%s", n, step.want, gone.String())
+		}
 	}
-	if _, err := c.Change(t.Context(), http.MethodDelete, "/flows", nil); !errors.Is(err, control.ErrBadRequest) {
+	if name := string(b.by.Name()); b.by.PID != uint32(os.Getpid()) || name == "" {
+		t.Errorf("deleted by %d %q, want this process %d and its name", b.by.PID, name, os.Getpid())
+	}
+	if _, err := c.Delete(t.Context(), "/flows", nil, new(bytes.Buffer)); !errors.Is(err, control.ErrBadRequest) {
 		t.Errorf("delete without a filter: %v, want ErrBadRequest", err)
 	}
 }
@@ -282,9 +309,9 @@ func TestDeleteAndFlushRemoveFlows(t *testing.T) {
 func TestWrongRequestsAreTheUsersMistake(t *testing.T) {
 	_, path := mustListen(t, newBackend(t, 1, 1024))
 	for _, c := range []struct{ what, query string }{
-		{"/flows", "proto=foo"}, {"/flows", "format=xml"}, {"/flows/count", "src=x"},
+		{"/flows", "proto=foo"}, {"/flows", "format=yaml"}, {"/flows/count", "src=x"},
 		{"/events", "event=OLD"}, {"/events", "format=proc"}, {"/events/expect", "proto=tcp"},
-		{"/expectations", "format=timestamp"}, {"/stats", "format=yaml"}, {"/ports", "format=yaml"},
+		{"/expectations", "format=ktimestamp"}, {"/stats", "format=yaml"}, {"/ports", "format=yaml"},
 	} {
 		q, _ := url.ParseQuery(c.query)
 		_, err := control.NewClient(path).Get(t.Context(), c.what, q, new(bytes.Buffer))

@@ -31,15 +31,34 @@ type stream struct {
 	buf   []byte // lines that are not written yet; cap streamBuffer
 	count uint64 // lines, without notices
 	lost  uint64 // events
+	head  string // before the first line, if there is one
+	tail  string // after the last line
+	begun bool   // head is written
 	err   error  // of the first write that failed: the reader has gone
 }
 
 // newStream starts an answer of status 200 that ends with trailers.
-func newStream(w http.ResponseWriter, f Format) *stream {
+func newStream(w http.ResponseWriter, f Format, r Record) *stream {
 	h := w.Header()
 	h.Set("Content-Type", f.contentType())
 	h.Set("Trailer", trailerCount+", "+trailerLost)
-	return &stream{w: w, buf: make([]byte, 0, streamBuffer)}
+	s := &stream{w: w, buf: make([]byte, 0, streamBuffer)}
+	if f.Encoding == EncodingXML {
+		s.head, s.tail = flowsOpen, flowsClose
+		if r == RecordExpectation || r == RecordExpectationEvent {
+			s.head, s.tail = expectOpen, expectClose
+		}
+	}
+	return s
+}
+
+// line returns the buffer for one more line, which goes back with add.
+func (s *stream) line() []byte {
+	if !s.begun {
+		s.begun = true
+		s.buf = append(s.buf, s.head...)
+	}
+	return s.buf
 }
 
 // add takes the buffer back with one more line in it.
@@ -69,12 +88,28 @@ func (s *stream) flush() {
 
 // finish writes what is left and the trailers.
 func (s *stream) finish() {
+	if s.begun {
+		s.buf = append(s.buf, s.tail...)
+	}
 	s.write()
 	if s.err != nil {
 		return
 	}
 	s.w.Header().Set(trailerCount, strconv.FormatUint(s.count, 10))
 	s.w.Header().Set(trailerLost, strconv.FormatUint(s.lost, 10))
+}
+
+// end finishes an answer whose work ended with err. One that is cut off has no
+// trailers, by which the client knows.
+func (s *stream) end(err error) {
+	switch {
+	case err == nil:
+		s.finish()
+	case s.count == 0:
+		http.Error(s.w, err.Error(), http.StatusInternalServerError)
+	default:
+		s.write()
+	}
 }
 
 // listing prints the flows of all tables. It uses the memory of one stream
@@ -97,11 +132,16 @@ func (l *listing) run(ctx context.Context, f *Filter) bool {
 				return false
 			}
 			if t.Read(idx, l.now, &snap) && f.Match(&snap) {
-				l.out.add(l.flow(l.out.buf, &snap, worker, l.use(ctx, &snap, worker)))
+				l.out.add(l.flow(l.out.line(), &snap, worker, l.use(ctx, &snap, worker)))
 			}
 		}
 	}
 	return true
+}
+
+// gone prints a flow that a command has removed.
+func (l *listing) gone(worker int, s *flowtable.Snapshot) {
+	l.out.add(l.flow(l.out.line(), s, worker, 1))
 }
 
 // use returns the reference count of a flow as conntrack -L shows it: each
@@ -167,30 +207,31 @@ func (s *eventStream) one(e *flowtable.Event) {
 		return
 	}
 	if e.Expect {
-		s.out.add(s.expectationEvent(s.out.buf, e))
+		s.out.add(s.expectationEvent(s.out.line(), e))
 		return
 	}
-	s.out.add(s.event(s.out.buf, e))
+	s.out.add(s.event(s.out.line(), e))
 }
 
 // notice tells the reader how many events it lost at this place.
 func (s *eventStream) notice(lost uint64) {
 	s.out.lost += lost
-	b := s.out.buf
-	if s.format.Encoding == EncodingJSON {
-		b = append(b, lostJSON...)
-		b = strconv.AppendUint(b, lost, 10)
-		b = append(b, "}\n"...)
-	} else {
-		b = append(b, lostText...)
-		b = strconv.AppendUint(b, lost, 10)
-		b = append(b, '\n')
+	b, open, end := s.out.line(), lostText, "\n"
+	switch s.format.Encoding {
+	case EncodingJSON:
+		open, end = lostJSON, "}\n"
+	case EncodingXML:
+		open, end = lostXML, " -->\n"
+	default:
 	}
-	s.out.buf = b
+	b = append(b, open...)
+	b = strconv.AppendUint(b, lost, 10)
+	s.out.buf = append(b, end...)
 }
 
-// The two forms of a notice of lost events, up to the number.
+// The forms of a notice of lost events, up to the number.
 const (
 	lostText = "# lost "
 	lostJSON = `{"type":"lost","count":`
+	lostXML  = "<!-- lost "
 )

@@ -25,15 +25,17 @@ func (p *printer) flow(b []byte, s *flowtable.Snapshot, worker, use int) []byte 
 		return p.flowJSON(b, s, worker, use)
 	case EncodingProc:
 		return p.flowProc(b, s, use)
+	case EncodingXML:
+		return p.flowXML(b, s, nil, use)
+	case EncodingSave:
+		return append(p.flowSave(b, "-A", s, s.Timeout), '\n')
 	default:
 	}
 	b = p.flowHead(b, s)
 	b = appendSeconds(b, uint64(s.Timeout))
-	b = p.flowBody(b, s)
+	b = p.flowBody(b, s, s.Counted)
 	b = append(b, " mark=0"...)
-	if p.format.Timestamp {
-		b = p.appendStart(b, s)
-	}
+	b = p.appendLife(b, s)
 	b = p.appendHelper(b, s)
 	b = append(b, " use="...)
 	b = strconv.AppendInt(b, int64(use), 10)
@@ -46,8 +48,15 @@ func (p *printer) flow(b []byte, s *flowtable.Snapshot, worker, use int) []byte 
 
 // event appends one line for a flow event, as conntrack -E prints it.
 func (p *printer) event(b []byte, e *flowtable.Event) []byte {
-	if p.format.Encoding == EncodingJSON {
+	switch p.format.Encoding {
+	case EncodingJSON:
 		return p.eventJSON(b, e)
+	case EncodingXML:
+		return p.flowXML(b, &e.Flow, e, 0)
+	case EncodingSave:
+		b = p.flowSave(b, saveCommand(e.Kind), &e.Flow, e.Left)
+		return append(appendProcess(b, e), '\n')
+	default:
 	}
 	b = p.appendStamp(b, e.Time)
 	b = append(b, eventTag(e.Kind)...)
@@ -55,17 +64,18 @@ func (p *printer) event(b []byte, e *flowtable.Event) []byte {
 	if e.Left != 0 {
 		b = appendSeconds(b, uint64(e.Left))
 	}
-	b = p.flowBody(b, &e.Flow)
-	if e.Kind != flowtable.EventDestroy {
+	ended := e.Kind == flowtable.EventDestroy // only then is there anything to sum up
+	b = p.flowBody(b, &e.Flow, ended && e.Flow.Counted)
+	if ended {
+		b = p.appendLife(b, &e.Flow)
+	} else {
 		b = p.appendHelper(b, &e.Flow)
 	}
 	if p.format.ID {
 		b = append(b, " id="...)
 		b = strconv.AppendUint(b, uint64(e.Flow.ID), 10)
 	}
-	if e.Deleted {
-		b = append(b, " [USERSPACE]"...)
-	}
+	b = appendProcess(b, e)
 	return append(b, '\n')
 }
 
@@ -90,15 +100,18 @@ func (p *printer) flowHead(b []byte, s *flowtable.Snapshot) []byte {
 	return appendName(b, protoName(s.Orig.Proto), s.Orig.Proto)
 }
 
-// flowBody appends state, tuples and flags, without a blank at the end.
-func (p *printer) flowBody(b []byte, s *flowtable.Snapshot) []byte {
+// flowBody appends state, tuples, what passed if counted, and flags, without a
+// blank at the end.
+func (p *printer) flowBody(b []byte, s *flowtable.Snapshot, counted bool) []byte {
 	b = appendState(b, s)
 	b = appendTuple(b, &s.Orig)
+	b = appendCounts(b, s, flowtable.DirOriginal, counted)
 	if s.Status&flowtable.StatusSeenReply == 0 {
 		b = append(b, " [UNREPLIED]"...)
 	}
 	b = append(b, ' ')
 	b = appendTuple(b, &s.Reply)
+	b = appendCounts(b, s, flowtable.DirReply, counted)
 	if s.Status&flowtable.StatusAssured != 0 {
 		b = append(b, " [ASSURED]"...)
 	}
@@ -115,20 +128,76 @@ func (p *printer) appendStamp(b []byte, unixNano int64) []byte {
 	return append(b, "]\t"...)
 }
 
-// appendStart appends when the flow began, as -o ktimestamp does:
-// " delta-time=3 [start=Tue Nov 22 21:48:00 2022]".
-func (p *printer) appendStart(b []byte, s *flowtable.Snapshot) []byte {
-	age := p.age(s)
+// appendLife appends how long the flow has lived, in whole seconds of the clock
+// as conntrack counts them, and with -o ktimestamp when it began and ended:
+// " delta-time=3 [start=Tue Nov 22 21:48:00 2022]". Nothing if that is not kept.
+func (p *printer) appendLife(b []byte, s *flowtable.Snapshot) []byte {
+	if s.Start == 0 {
+		return b
+	}
 	b = append(b, " delta-time="...)
-	b = strconv.AppendInt(b, int64(age/time.Second), 10)
-	b = append(b, " [start="...)
-	b = p.wall.Add(-age).AppendFormat(b, time.ANSIC)
+	b = strconv.AppendInt(b, p.lifetime(s), 10)
+	if !p.format.KTimestamp {
+		return b
+	}
+	b = p.appendDate(append(b, " [start="...), s.Start)
+	if s.Stop != 0 {
+		b = p.appendDate(append(b, "] [stop="...), s.Stop)
+	}
 	return append(b, ']')
 }
 
-// age returns how long ago the flow was made.
-func (p *printer) age(s *flowtable.Snapshot) time.Duration {
-	return p.since(s.Created).Duration()
+// lifetime returns the seconds from start to stop, or to now.
+func (p *printer) lifetime(s *flowtable.Snapshot) int64 {
+	stop := s.Stop
+	if stop == 0 {
+		stop = p.wall.UnixNano()
+	}
+	return max(stop/1e9-s.Start/1e9, 0)
+}
+
+// appendDate appends a Unix time in nanoseconds as ctime(3) does.
+func (p *printer) appendDate(b []byte, unixNano int64) []byte {
+	return p.local(unixNano).AppendFormat(b, time.ANSIC)
+}
+
+// local returns a Unix time in nanoseconds as the local clock shows it.
+func (p *printer) local(unixNano int64) time.Time {
+	return time.Unix(0, unixNano).In(p.wall.Location())
+}
+
+// start returns when the flow began, in Unix nanoseconds: as kept, or to 1/16 s.
+func (p *printer) start(s *flowtable.Snapshot) int64 {
+	if s.Start != 0 {
+		return s.Start
+	}
+	return p.wall.Add(-p.since(s.Created).Duration()).UnixNano()
+}
+
+// appendCounts appends what passed in one direction.
+func appendCounts(b []byte, s *flowtable.Snapshot, d flowtable.Dir, counted bool) []byte {
+	if !counted {
+		return b
+	}
+	b = append(b, " packets="...)
+	b = strconv.AppendUint(b, s.Packets[d], 10)
+	b = append(b, " bytes="...)
+	return strconv.AppendUint(b, s.Bytes[d], 10)
+}
+
+// appendProcess appends who deleted a flow, if it was a process: its id where
+// the kernel has a netlink port, which mostly is the same.
+func appendProcess(b []byte, e *flowtable.Event) []byte {
+	if !e.Deleted || e.By.PID == 0 {
+		return b
+	}
+	b = append(b, " [USERSPACE] portid="...)
+	b = strconv.AppendUint(b, uint64(e.By.PID), 10)
+	if name := e.By.Name(); len(name) > 0 {
+		b = append(b, " progname="...)
+		b = append(b, name...)
+	}
+	return b
 }
 
 // since returns the time from t to the listing, 0 if t is later: workers go on

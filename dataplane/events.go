@@ -18,6 +18,8 @@ const eventRing = 8192
 type eventOutlet struct {
 	wanted *atomic.Bool // shared by all workers: there is a subscriber
 	ring   *spsc[flowtable.Event]
+	// by is for whom the worker deletes at this moment; nil outside of commands.
+	by *flowtable.Process
 }
 
 // emitFlow tells subscribers that a flow began or changed.
@@ -37,6 +39,9 @@ func (w *Worker) emitEnd(idx uint32, why flowtable.EndReason) {
 	}
 	var e flowtable.Event
 	w.flows.table.EndEvent(&e, why, idx, w.clock.now, w.clock.wall)
+	if by := w.edge.events.by; by != nil && e.Deleted {
+		e.By = *by
+	}
 	w.publish(&e)
 }
 
@@ -46,6 +51,9 @@ func (w *Worker) emitExpectation(kind flowtable.EventKind, x *flowtable.Expectat
 		return
 	}
 	e := flowtable.Event{Kind: kind, Time: w.clock.wall, Expect: true, Expectation: *x}
+	if by := w.edge.events.by; by != nil && kind == flowtable.EventDestroy {
+		e.Deleted, e.By = true, *by
+	}
 	if left := int32(x.Deadline - w.clock.now); left > 0 {
 		e.Left = flowtable.Tick(left).Seconds()
 	}

@@ -195,10 +195,10 @@ func (l *localAddrs) endStale(want map[netip.Addr]xsk.Local) {
 func (l *localAddrs) endFlows(a netip.Addr, why string, done func(netip.Addr)) {
 	addr, next := packet.AddrOf(a), l.gw.Now()+1
 	l.gw.tasks.Go(func() {
-		n, err := l.gw.Delete(l.gw.ctx, func(s *flowtable.Snapshot) bool {
+		n, err := l.gw.Delete(l.gw.ctx, Deletion{Match: func(s *flowtable.Snapshot) bool {
 			return s.Created.Before(next) && (s.Status&flowtable.StatusSNAT != 0 && s.Reply.Dst == addr ||
 				s.Status&flowtable.StatusDNAT != 0 && s.Orig.Dst == addr)
-		})
+		}})
 		if err != nil && !errors.Is(err, ErrStopped) && !errors.Is(err, context.Canceled) {
 			l.log.Error("cannot end the flows of an address", "address", a, "error", err)
 		} else if n > 0 {

@@ -159,6 +159,7 @@ func (w *Worker) insert(p *pkt, c *nat.Choice, f *flowtable.NewFlow) bool {
 	t := w.flows.table
 	f.Orig, f.Reply, f.Keys = &p.tuple, &c.Reply, flowtable.Keys{p.hash, c.Hash}
 	f.Status |= flowtable.StatusConfirmed
+	f.Bytes, f.Start = uint64(p.hdr.IPLen()), w.clock.wall
 	idx, result := t.Add(f, w.clock.now)
 	for result != flowtable.InsertOK && w.makeRoom(p, idx, result) {
 		idx, result = t.Add(f, w.clock.now)

@@ -24,6 +24,8 @@ type Options struct {
 	Steering    SteeringMode
 	RSS         []xsk.RSS // how ports in memory spread packets, by port; for NewMemory
 	PassInvalid bool      // forward packets in state INVALID untranslated
+	Accounting  bool      // count packets and bytes of each flow
+	Timestamps  bool      // keep when each flow began
 	// SkipChecksums trusts that received packets are intact; by default their
 	// checksums are verified (kernel: nf_conntrack_checksum).
 	SkipChecksums bool

@@ -14,9 +14,18 @@ func (w *Worker) track(b *burst) {
 	b.helped = false
 	w.flows.table.Settle()
 	w.prepare(b)
+	counts := w.flows.table.Accounts()
+	if counts {
+		w.accountsAhead(b)
+	}
 	for i := range b.n {
-		if p := &b.pkts[i]; p.verdict == VerdictForward && !w.trackSteady(p) {
+		p := &b.pkts[i]
+		switch {
+		case p.verdict != VerdictForward:
+		case !w.trackSteady(p):
 			w.trackOne(p)
+		case counts:
+			w.account(p)
 		}
 	}
 	if b.bypassing {
@@ -56,6 +65,9 @@ func (w *Worker) advance(p *pkt) {
 	step := w.flows.tracker.Advance(w.flows.table, idx, p.ref.Dir(), p.frame, &p.hdr, w.clock.now)
 	switch step.Outcome {
 	case flowtable.OutcomeAccept, flowtable.OutcomeIgnore:
+		if step.Outcome == flowtable.OutcomeAccept {
+			w.account(p)
+		}
 		if step.Changes != 0 {
 			w.emitFlow(flowtable.EventUpdate, idx)
 		}
@@ -64,6 +76,7 @@ func (w *Worker) advance(p *pkt) {
 		w.newFlow(p)
 		return
 	case flowtable.OutcomeDestroy:
+		w.account(p)
 		w.flows.dying = append(w.flows.dying, idx)
 	default:
 		w.invalid(p, step.Cause)

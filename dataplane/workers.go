@@ -47,6 +47,7 @@ func (g *Gateway) makeWorkers() error {
 func (g *Gateway) newWorker(id int) (*Worker, error) {
 	table, err := flowtable.New(flowtable.Options{
 		MaxFlows: (g.opts.MaxFlows + g.path.workers - 1) / g.path.workers, HugePages: g.opts.HugePages != HugePagesOff,
+		Accounting: g.opts.Accounting, Timestamps: g.opts.Timestamps,
 	})
 	if err != nil {
 		return nil, err

@@ -10,8 +10,8 @@ import (
 )
 
 // What memory: one anonymous private mapping per array (index, records,
-// timers, IPv6 addresses, extensions). Index, records and timers are populated at
-// start, the other two when touched. With huge pages, MADV_HUGEPAGE over a 2 MiB aligned range.
+// timers, IPv6 addresses, extensions; accounts and starts if asked for). IPv6
+// addresses and extensions are populated when touched, the others at start. With huge pages, MADV_HUGEPAGE over a 2 MiB aligned range.
 // Who writes it: the worker that owns the table; other threads read records
 // through Table.Read.
 // Lifetime: made by New, unmapped by Close, after the worker and all readers
@@ -46,6 +46,8 @@ const (
 	_ = uint(unsafe.Offsetof(bucket{}.overflow) - 14)
 	_ = uint(16 - unsafe.Offsetof(bucket{}.refs))
 	_ = uint(unsafe.Offsetof(bucket{}.refs) - 16)
+	_ = uint(accountSize - unsafe.Sizeof(account{}))
+	_ = uint(unsafe.Sizeof(account{}) - accountSize)
 	_ = uint(40 - unsafe.Sizeof(Tuple{}))
 	_ = uint(unsafe.Sizeof(Tuple{}) - 40)
 )
@@ -56,9 +58,9 @@ const hugePage = 2 << 20
 type memory struct{ maps [][]byte }
 
 // allocate takes the memory of a table.
-func (t *Table) allocate(exts int, huge bool) error {
+func (t *Table) allocate(o *Options) error {
 	m := &memory{}
-	n := t.records()
+	n, huge := t.records(), o.HugePages
 	var err error
 	if t.buckets, err = array[bucket](m, int(t.nbuckets), true, huge); err != nil {
 		return errors.Join(fmt.Errorf("index: %w", err), m.free())
@@ -75,8 +77,18 @@ func (t *Table) allocate(exts int, huge bool) error {
 	if t.addrs6, err = array[addrs6](m, n, false, false); err != nil {
 		return errors.Join(fmt.Errorf("IPv6 addresses: %w", err), m.free())
 	}
-	if t.exts, err = array[Ext](m, exts+1, false, false); err != nil {
+	if t.exts, err = array[Ext](m, extCount(o.MaxFlows)+1, false, false); err != nil {
 		return errors.Join(fmt.Errorf("extensions: %w", err), m.free())
+	}
+	if o.Accounting {
+		if t.accounts, err = array[account](m, n, true, huge); err != nil {
+			return errors.Join(fmt.Errorf("accounts: %w", err), m.free())
+		}
+	}
+	if o.Timestamps {
+		if t.starts, err = array[uint64](m, n, true, huge); err != nil {
+			return errors.Join(fmt.Errorf("timestamps: %w", err), m.free())
+		}
 	}
 	t.memory = m
 	return nil
@@ -146,3 +158,9 @@ func (t *Table) closeRecord(f *Flow) { atomic.AddUint32(&f.gen, 1) }
 
 // openRecord tells readers that the record holds a flow.
 func (t *Table) openRecord(f *Flow) { atomic.AddUint32(&f.gen, 1) }
+
+// accountLines returns the accounts in the form in which lines are prefetched.
+func (t *Table) accountLines() *Flow {
+	// SAFETY: only ever prefetched, never read; the mapping starts at a line.
+	return (*Flow)(unsafe.Pointer(&t.accounts[0]))
+}

@@ -13,6 +13,7 @@ func publish32(p *uint32, v uint32) { *p = v }
 func publish64(p *uint64, v uint64) { *p = v }
 func publishTick(p *Tick, v Tick)   { *p = v }
 func load32(p *uint32) uint32       { return atomic.LoadUint32(p) }
+func load64(p *uint64) uint64       { return atomic.LoadUint64(p) }
 
 // raceBuild: tables live on the Go heap, where the race detector sees them.
 const raceBuild = false

@@ -31,6 +31,14 @@ type Snapshot struct {
 	Proto, State uint8
 	// Helper is the number of the flow's helper; 0 = none.
 	Helper uint8
+	// Counted: Packets and Bytes are valid.
+	Counted bool
+	// Packets and Bytes passed in each direction, by Dir; bytes from the IP
+	// header on.
+	Packets, Bytes [2]uint64
+	// Start is when the flow was made, Stop when it ended, in Unix nanoseconds;
+	// 0 = not kept, not yet.
+	Start, Stop int64
 }
 
 // readRetries bounds Read: a record that changes hands that often during one
@@ -90,6 +98,7 @@ func (t *Table) copyFlow(idx uint32, f *Flow, s *Snapshot) {
 	if e := load32(&f.Ext); e != 0 && int(e) < len(t.exts) {
 		s.Helper, s.Master = t.exts[e].Helper, t.exts[e].Master
 	}
+	t.copyAccount(idx, s)
 }
 
 // setLeft computes Timeout; it reports false if the time is over.

@@ -23,6 +23,10 @@ type Options struct {
 	Seed uint64
 	// HugePages asks for transparent huge pages (2 MiB) where there are any.
 	HugePages bool
+	// Accounting counts packets and bytes of each flow, for 32 bytes a flow.
+	Accounting bool
+	// Timestamps keeps when each flow began, to the nanosecond, for 8 bytes.
+	Timestamps bool
 }
 
 // InsertResult tells what Insert did.
@@ -72,6 +76,10 @@ type Table struct {
 	// IPv6 flows, by flow index; touched by IPv6 flows only.
 	addrs6 []addrs6
 	exts   []Ext
+	// accounts and starts (Unix time in nanoseconds), by flow index; nil unless
+	// asked for.
+	accounts []account
+	starts   []uint64
 	// delta gives the alternative bucket of a tag, see index.go.
 	delta [256]uint32
 	sweep sweep
@@ -121,7 +129,7 @@ func New(o Options) (*Table, error) {
 	for i := range t.delta {
 		t.delta[i] = uint32(mix64(o.Seed+uint64(i)) >> 32 * t.nbuckets >> 32)
 	}
-	if err := t.allocate(extCount(o.MaxFlows), o.HugePages); err != nil {
+	if err := t.allocate(&o); err != nil {
 		return nil, fmt.Errorf("flow table for %d flows: %w", o.MaxFlows, err)
 	}
 	return t, nil
@@ -134,7 +142,7 @@ const minBuckets = 8
 // Close gives the memory back. No method may run during or after it, except
 // Close again. Snapshots already taken stay valid.
 func (t *Table) Close() error {
-	t.buckets, t.flows, t.addrs6, t.exts = nil, nil, nil, nil
+	t.buckets, t.flows, t.addrs6, t.exts, t.accounts, t.starts = nil, nil, nil, nil, nil, nil
 	return t.memory.free()
 }
 
@@ -149,13 +157,15 @@ func (t *Table) Cap() int { return int(t.maxFlows) }
 // 1..HighWater. Any thread.
 func (t *Table) HighWater() uint32 { return load32(&t.highWater) }
 
-// MemoryBytes returns the memory taken: index, records and timers as mapped,
+// MemoryBytes returns the memory taken: index, records, timers, accounts and
+// starts as mapped,
 // extensions and the parallel array of IPv6 addresses as far as they were touched.
 // Any thread.
 func (t *Table) MemoryBytes() uint64 {
 	const line = 64
 	n := uint64(t.records())
 	m := (t.nbuckets+n)*line + 4*n/blockFlows + 4*n/(blockFlows*groupBlocks) + uint64(load32(&t.extsUsed))*extSize
+	m += uint64(len(t.accounts))*accountSize + uint64(len(t.starts))*8
 	if n := load32(&t.high6); n != 0 {
 		m += uint64(n+1) * line
 	}
@@ -235,6 +245,10 @@ type NewFlow struct {
 	// NextHop and NextHopGen: see Flow.
 	NextHop    [2]uint16
 	NextHopGen uint32
+	// Bytes is the length of the packet that makes it, from the IP header on,
+	// Start the Unix time in nanoseconds; used by tables that keep them.
+	Bytes uint64
+	Start int64
 }
 
 // Insert adds a flow with nothing but its tuples. Set the rest afterwards, last
@@ -298,6 +312,7 @@ func (t *Table) fill(idx uint32, n *NewFlow, now Tick) {
 	publishTick(&f.Created, now)
 	publish32(&f.Ext, 0)
 	f.NextHop, f.NextHopGen = n.NextHop, n.NextHopGen
+	t.fillAccount(idx, n)
 	t.openRecord(f)
 }
 

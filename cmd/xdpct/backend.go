@@ -24,12 +24,14 @@ func (b *backend) Version() string                       { return versionString(
 
 func (b *backend) Subscribe(size int) control.Subscription { return b.gw.Subscribe(size) }
 
-func (b *backend) Delete(ctx context.Context, match func(*flowtable.Snapshot) bool) (int, error) {
-	return b.gw.Delete(ctx, match)
+func (b *backend) Delete(ctx context.Context, d control.Deletion) (int, error) {
+	return b.gw.Delete(ctx, dataplane.Deletion(d))
 }
 
-func (b *backend) Flush(ctx context.Context) (int, error) {
-	return b.gw.Delete(ctx, func(*flowtable.Snapshot) bool { return true })
+func (b *backend) DeleteExpectations(ctx context.Context, by flowtable.Process, match func(*flowtable.Expectation) bool,
+	each func(*flowtable.Expectation),
+) (int, error) {
+	return b.gw.DeleteExpectations(ctx, by, match, each)
 }
 
 func (b *backend) Stats() control.Stats {

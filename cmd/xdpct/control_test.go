@@ -77,19 +77,32 @@ func (b *stubBackend) Read(ctx context.Context, events []flowtable.Event) (int, 
 	}
 }
 
-func (b *stubBackend) Delete(_ context.Context, match func(*flowtable.Snapshot) bool) (n int, err error) {
+func (b *stubBackend) Delete(_ context.Context, d control.Deletion) (n int, err error) {
 	var s flowtable.Snapshot
 	for idx := uint32(1); idx <= b.table.HighWater(); idx++ {
-		if b.table.Read(idx, stubNow, &s) && match(&s) {
+		if b.table.Read(idx, stubNow, &s) && d.Match(&s) {
 			b.table.Remove(idx)
 			n++
+			if d.Each != nil {
+				d.Each(0, &s)
+			}
 		}
 	}
 	return n, nil
 }
 
-func (b *stubBackend) Flush(ctx context.Context) (int, error) {
-	return b.Delete(ctx, func(*flowtable.Snapshot) bool { return true })
+func (b *stubBackend) DeleteExpectations(_ context.Context, _ flowtable.Process, match func(*flowtable.Expectation) bool,
+	each func(*flowtable.Expectation),
+) (n int, err error) {
+	b.expect.Each(func(e *flowtable.Expectation) bool {
+		if x := *e; match(&x) {
+			b.expect.Remove(x.ID)
+			each(&x)
+			n++
+		}
+		return true
+	})
+	return n, nil
 }
 
 func TestCommandsTalkToTheGateway(t *testing.T) {
@@ -110,7 +123,7 @@ func TestCommandsTalkToTheGateway(t *testing.T) {
 		{"stats --all", 0, "drop_ttl", ""},
 		{"ports", 0, "in0", ""},
 		{"ports -o json", 0, `"name": "in0"`, ""},
-		{"delete --sport 5001", 0, "", "xdpct vdev: 1 flow entries have been deleted.\n"},
+		{"delete --sport 5001", 0, "udp      17 30 src=10.0.0.2 dst=192.0.2.1 sport=5001 dport=53 [UNREPLIED] src=192.0.2.1 dst=10.0.0.2 sport=53 dport=5001 mark=0 use=1\n", "xdpct vdev: 1 flow entries have been deleted.\n"},
 		{"delete --sport 5001", 1, "", "xdpct vdev: 0 flow entries have been deleted.\nxdpct: delete: no flow matched\n"},
 		{"flush", 0, "", "xdpct vdev: 2 flow entries have been deleted.\n"},
 		{"flows", 0, "", "xdpct vdev: 0 flow entries have been shown.\n"},

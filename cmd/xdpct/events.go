@@ -21,7 +21,7 @@ A reader that is too slow loses events, which is told on stderr where it
 happens; the gateway never waits for it.`,
 		Example: `  xdpct events -p tcp -e NEW,DESTROY
   xdpct events expect -o timestamp`,
-		Args:      eventArgs,
+		Args:      expectArg,
 		ValidArgs: []string{"expect"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q, err := filterQuery(cmd)
@@ -33,13 +33,13 @@ happens; the gateway never waits for it.`,
 	}
 	controlFlag(cmd, &path)
 	filterFlags(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "`list` of text, extended, id, timestamp, json")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "`list` of text, extended, id, timestamp, ktimestamp, and one of xml, save, json")
 	cmd.Flags().StringVarP(&mask, "event-mask", "e", "ALL", "`list` of events: ALL, NEW, UPDATES, DESTROY")
 	return cmd
 }
 
-// eventArgs accepts the word that chooses expectations.
-func eventArgs(_ *cobra.Command, args []string) error {
+// expectArg accepts the word that chooses expectations in place of flows.
+func expectArg(_ *cobra.Command, args []string) error {
 	if len(args) > 1 || len(args) == 1 && args[0] != "expect" {
 		return usagef("unexpected argument %q: give expect, or nothing for flows", args[len(args)-1])
 	}

@@ -43,7 +43,7 @@ slow the gateway down, however many flows there are.`,
 	}
 	controlFlag(cmd, &path)
 	filterFlags(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "`list` of text, extended, id, ktimestamp (or timestamp), and one of json, proc")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "`list` of text, extended, id, timestamp, ktimestamp, and one of xml, save, json, proc")
 	cmd.Flags().BoolVarP(&count, "count", "C", false, "print only how many there are (default false)")
 	return cmd
 }

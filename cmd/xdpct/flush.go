@@ -1,8 +1,6 @@
 package main
 
 import (
-	"net/http"
-
 	"github.com/spf13/cobra"
 
 	"github.com/xdpct/xdpct/control"
@@ -12,17 +10,23 @@ import (
 func newFlushCommand(e *env) *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
-		Use:   "flush",
+		Use:   "flush [expect]",
 		Short: "Remove every flow, as conntrack -F does",
-		Long: `Remove every flow, as conntrack -F does. Established connections through a
-translated address break, unless they are picked up again (run --tcp-loose).`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			res, err := control.NewClient(path).Change(cmd.Context(), http.MethodPost, "/flush", nil)
+		Long: `Remove every flow, as conntrack -F does; with the argument "expect", every
+expectation (conntrack -F expect). Established connections through a translated
+address break, unless they are picked up again (run --tcp-loose).`,
+		Args:      expectArg,
+		ValidArgs: []string{"expect"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			what, summary := "/flush", "flow entries have been deleted"
+			if len(args) == 1 {
+				what, summary = "/flush/expect", "expectations have been deleted"
+			}
+			res, err := control.NewClient(path).Change(cmd.Context(), what)
 			if err != nil {
 				return err
 			}
-			summarize(e, res.Count, "flow entries have been deleted")
+			summarize(e, res.Count, summary)
 			return nil
 		},
 	}

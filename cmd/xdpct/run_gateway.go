@@ -65,8 +65,8 @@ func (c *runConfig) options(log *slog.Logger) dataplane.Options {
 		Tracker: &flowtable.Tracker{Timeouts: c.Timeouts, TCPLoose: c.TCPLoose},
 
 		MaxFlows: c.MaxFlows, Queues: c.Queues, CPUs: c.CPUs, Steering: c.Steering, PassInvalid: c.PassInvalid,
-		SkipChecksums: c.NoChecksums,
-		XDP:           c.XDP, ZeroCopy: c.ZeroCopy, BusyPoll: c.BusyPoll, Spin: c.Spin, RingSize: c.RingSize,
+		SkipChecksums: c.NoChecksums, Accounting: c.Accounting, Timestamps: c.Timestamps,
+		XDP: c.XDP, ZeroCopy: c.ZeroCopy, BusyPoll: c.BusyPoll, Spin: c.Spin, RingSize: c.RingSize,
 		FrameSize: c.FrameSize, HugePages: c.HugePages, Log: log,
 	}
 	for _, name := range c.Internal {

@@ -44,6 +44,8 @@ type runConfig struct {
 	TCPLoose    bool
 	PassInvalid bool
 	NoChecksums bool // checksums of received packets are not verified
+	Accounting  bool
+	Timestamps  bool
 
 	LogLevel  slog.Level
 	LogFormat string // "text" or "json"
@@ -73,6 +75,7 @@ func (r *runFlags) parse() (cfg runConfig, err error) {
 		}
 	}
 	cfg.Control, cfg.TCPLoose = r.control, r.tcpLoose
+	cfg.Accounting, cfg.Timestamps = r.accounting, r.timestamps
 	if cfg.Control == "" || len(cfg.Control) > 107 {
 		return runConfig{}, usagef("--control %q: give a path of 1-107 bytes", cfg.Control)
 	}

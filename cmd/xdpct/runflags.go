@@ -25,6 +25,7 @@ type runFlags struct {
 	timeout                []string
 	tcpLoose               bool
 	invalid, checksum      string
+	accounting, timestamps bool
 	logLevel, logFormat    string
 }
 
@@ -56,6 +57,8 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	f.StringVar(&r.timeouts, "timeouts", "linux", "`SET` of time-outs: linux (kernel defaults) or rfc (RFC 5382, 4787, 5508)")
 	f.StringArrayVar(&r.timeout, "timeout", nil, "`NAME=DURATION`: change one time-out, such as udp=45s or tcp.established=2h (seconds without a unit);\nrepeatable (default none). Names: "+timeoutNames())
 	f.BoolVar(&r.tcpLoose, "tcp-loose", true, "pick up TCP connections that began before the gateway did")
+	f.BoolVar(&r.accounting, "accounting", false, "count packets and bytes of each flow, for 32 bytes a flow (default false)")
+	f.BoolVar(&r.timestamps, "timestamps", false, "keep when each flow began, for delta-time and -o ktimestamp, for 8 bytes a flow (default false)")
 	f.StringVar(&r.invalid, "invalid", "drop", "`ACTION` for packets that fit no connection: drop, or pass (untranslated)")
 	f.StringVar(&r.checksum, "checksum", "on", "`on|off`: verify the checksums of received packets, of IP headers and transports. A wrong one makes\na packet invalid; off saves reading the whole packet, for NICs that drop such packets themselves")
 	f.StringVar(&r.logLevel, "log-level", "info", "`LEVEL` of messages: debug, info, warn, error")
