@@ -24,8 +24,10 @@ func TestDelete(t *testing.T) {
 		if out := g.Command(t, "flows", "-p", "tcp", "--dport", "7", "-s", "10.1.2.0/24"); strings.Count(out, "\n") != 1 || !strings.HasPrefix(out, "tcp ") {
 			t.Errorf("the filter lists\n%s", out)
 		}
-		g.Command(t, "delete", "-p", "icmp")
-		events.WaitFor(t, `\[DESTROY\] icmp     1 \d+ src=10\.1\.2\.3 .*\[USERSPACE\]`)
+		if out := g.Command(t, "delete", "-p", "icmp", "--icmp-type", "8"); !strings.HasPrefix(out, "icmp     1 ") || strings.Count(out, "\n") != 1 {
+			t.Errorf("delete shows\n%s", out)
+		}
+		events.WaitFor(t, `\[DESTROY\] icmp     1 \d+ src=10\.1\.2\.3 .*\[USERSPACE\] portid=\d+ progname=xdpct$`)
 		if out := g.Command(t, "flows"); strings.Contains(out, "icmp") || !strings.Contains(out, "tcp") {
 			t.Errorf("after the deletion of icmp:\n%s", out)
 		}
