@@ -28,12 +28,14 @@ type counters struct {
 	punted    counter
 	icmpSent  counter
 	txErrors  counter
+	assembled counter // datagrams that came in pieces
 	eventLost counter
 
 	helperNoRoom counter
 	expectNew    counter
 	framesFree   atomic.Int64
 	framesHeld   atomic.Int64
+	framesAside  atomic.Int64
 	_            [64]byte
 }
 

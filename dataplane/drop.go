@@ -6,39 +6,44 @@ type DropReason uint8
 
 // The reasons, in the order in which a packet meets them.
 const (
-	DropUnspecified      DropReason = iota // a stage forgot to decide: a bug
-	DropMalformed                          // version or length fields contradict the frame
-	DropTruncated                          // shorter than its headers say
-	DropNotIP                              // neither IPv4 nor IPv6
-	DropExtHeaders                         // IPv6 extension headers beyond the limit
-	DropSourceRoute                        // the sender chose the way (RFC 5095, RFC 7126 §4.3)
-	DropIPChecksum                         // of the IPv4 header, wrong (RFC 1812 §5.2.2)
-	DropFragment                           // a fragment: tracking needs the whole datagram
-	DropLinkControl                        // neighbour or listener discovery, which no router forwards
-	DropHandoverFull                       // the ring to the worker that owns the flow is full
-	DropInvalid                            // conntrack state INVALID
-	DropICMPUnmatched                      // an ICMP error about no flow that we know (RFC 5508 REQ-4, REQ-5)
-	DropICMPRedirect                       // ICMP redirects are between neighbours, never forwarded
-	DropMartianSource                      // source address that no packet to be forwarded can have
-	DropExternalNew                        // a new flow from outside that nothing allows
-	DropTTLExpired                         // TTL or hop limit reached zero
-	DropNoRoute                            // no route to the destination
-	DropRouteForbidden                     // blackhole, unreachable or prohibit route
-	DropNotOurPort                         // the route leaves by an interface that is not a port
-	DropLocalDst                           // after translation for the box itself, or for its link only
-	DropNATExhausted                       // no free address and port in the pool
-	DropNATNoAddress                       // masquerading by a port that has no address
-	DropNATClash                           // a protocol without ports, and its tuple is taken
-	DropTableFull                          // no room for a flow and nothing to evict
-	DropStraysFull                         // no room to note where the flow is
-	DropHelper                             // a helper refused the segment
-	DropTooBig                             // larger than the MTU of the way out
-	DropRouteMoved                         // the flow's route now leaves by another side or address
-	DropNeighbourPending                   // too many packets wait for their neighbour
-	DropNeighbourFailed                    // the neighbour did not answer
-	DropLinkDown                           // the way out has no carrier
-	DropTXRingFull                         // the TX ring of the way out stayed full
-	DropPuntFailed                         // for the box itself, but the kernel did not take it
+	DropUnspecified       DropReason = iota // a stage forgot to decide: a bug
+	DropMalformed                           // version or length fields contradict the frame
+	DropTruncated                           // shorter than its headers say
+	DropNotIP                               // neither IPv4 nor IPv6
+	DropExtHeaders                          // IPv6 extension headers beyond the limit
+	DropSourceRoute                         // the sender chose the way (RFC 5095, RFC 7126 §4.3)
+	DropIPChecksum                          // of the IPv4 header, wrong (RFC 1812 §5.2.2)
+	DropFragmentBad                         // a fragment that no datagram can have
+	DropFragmentDuplicate                   // a fragment that is there already
+	DropFragmentOverlap                     // its datagram has fragments that overlap (RFC 5722)
+	DropFragmentPair                        // too many fragments of one source and destination wait
+	DropFragmentFull                        // too many fragments wait
+	DropFragmentTimeout                     // the rest of its datagram did not come
+	DropLinkControl                         // neighbour or listener discovery, which no router forwards
+	DropHandoverFull                        // the ring to the worker that owns the flow is full
+	DropInvalid                             // conntrack state INVALID
+	DropICMPUnmatched                       // an ICMP error about no flow that we know (RFC 5508 REQ-4, REQ-5)
+	DropICMPRedirect                        // ICMP redirects are between neighbours, never forwarded
+	DropMartianSource                       // source address that no packet to be forwarded can have
+	DropExternalNew                         // a new flow from outside that nothing allows
+	DropTTLExpired                          // TTL or hop limit reached zero
+	DropNoRoute                             // no route to the destination
+	DropRouteForbidden                      // blackhole, unreachable or prohibit route
+	DropNotOurPort                          // the route leaves by an interface that is not a port
+	DropLocalDst                            // after translation for the box itself, or for its link only
+	DropNATExhausted                        // no free address and port in the pool
+	DropNATNoAddress                        // masquerading by a port that has no address
+	DropNATClash                            // a protocol without ports, and its tuple is taken
+	DropTableFull                           // no room for a flow and nothing to evict
+	DropStraysFull                          // no room to note where the flow is
+	DropHelper                              // a helper refused the segment
+	DropTooBig                              // larger than the MTU of the way out
+	DropRouteMoved                          // the flow's route now leaves by another side or address
+	DropNeighbourPending                    // too many packets wait for their neighbour
+	DropNeighbourFailed                     // the neighbour did not answer
+	DropLinkDown                            // the way out has no carrier
+	DropTXRingFull                          // the TX ring of the way out stayed full
+	DropPuntFailed                          // for the box itself, but the kernel did not take it
 	numDropReasons
 )
 
@@ -51,7 +56,12 @@ var dropText = [numDropReasons][2]string{
 	{"drop_ext_headers", "more IPv6 extension headers than the limit, or two fragment headers"},
 	{"drop_source_route", "IPv4 source route option or IPv6 routing header of type 0"},
 	{"drop_ip_checksum", "wrong checksum of the IPv4 header"},
-	{"drop_fragment", "IP fragment: fragments are not tracked yet"},
+	{"drop_fragment_bad", "fragment that no datagram can have"},
+	{"drop_fragment_duplicate", "fragment that is there already"},
+	{"drop_fragment_overlap", "fragment of a datagram whose fragments overlap or contradict each other"},
+	{"drop_fragment_pair", "fragment that waited while newer ones of its source and destination took its room"},
+	{"drop_fragment_full", "fragment that waited while newer ones took its room"},
+	{"drop_fragment_timeout", "fragment whose datagram did not get complete in time"},
 	{"drop_link_control", "IPv6 neighbour or multicast listener discovery, which stays on its link"},
 	{"drop_handover_full", "ring to the owning worker was full"},
 	{"drop_invalid", "conntrack state INVALID"},

@@ -71,7 +71,34 @@ var provocations = map[DropReason]provocation{
 			}
 			return f
 		}),
-	DropFragment:    sendOne(udp(7000, 53), func(f []byte) []byte { f[20] = 0x20; f[24] -= 0x20; return f }),
+	DropFragmentBad: {do: func(p *path) {
+		whole := build(p.t, lan, long(udp(7000, 53), 3000))
+		p.send(lan, cut(whole, 1, 0, 100, true))
+	}},
+	DropFragmentDuplicate: {do: func(p *path) {
+		pieces := split(build(p.t, lan, long(udp(7000, 53), 3000)), 1, 1200)
+		p.send(lan, pieces[0], pieces[0], pieces[1], pieces[2])
+	}},
+	DropFragmentOverlap: {do: func(p *path) {
+		whole := build(p.t, lan, long(udp(7000, 53), 3000))
+		p.send(lan, cut(whole, 1, 0, 800, true), cut(whole, 1, 792, 1600, true))
+	}},
+	DropFragmentPair: {do: func(p *path) {
+		for id := range uint32(asideFrames/2 + 1) {
+			p.send(lan, split(build(p.t, lan, long(udp(7000, 53), 1000)), id, 1000)[0])
+		}
+	}},
+	DropFragmentFull: {do: func(p *path) {
+		for id := range uint32(maxDatagrams + 1) {
+			s := long(udp(7000, 53), 1000)
+			s.dst = netip.AddrFrom4([4]byte{203, 0, 113, byte(id)})
+			p.send(lan, split(build(p.t, lan, s), id, 1000)[0])
+		}
+	}},
+	DropFragmentTimeout: {do: func(p *path) {
+		p.send(lan, split(build(p.t, lan, long(udp(7000, 53), 1000)), 1, 1000)[0])
+		p.advance(31 * time.Second)
+	}},
 	DropSourceRoute: sendOne(spec{src: client6Addr, dst: server6Addr, proto: 43, payload: []byte{17, 0, 0, 1, 0, 0, 0, 0}}, nil),
 	DropIPChecksum:  sendOne(udp(7000, 53), func(f []byte) []byte { f[24] ^= 1; return f }),
 	DropLinkControl: sendOne(spec{src: client6Addr, dst: server6Addr, payload: make([]byte, 20),

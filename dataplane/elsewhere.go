@@ -19,9 +19,10 @@ const maxStrays = 65536
 //     untranslated, behind a DNAT rule, announced, or quoted by an ICMP error;
 //   - or came to a wrong queue because the spreading has changed since the start.
 //
-// A packet that was handed over is never handed on.
+// A packet that was handed over is never handed on, unless it has been put together
+// here.
 func (w *Worker) elsewhere(p *pkt) bool {
-	if w.burst.final || w.cfg.steering.ByRSS == 0 {
+	if w.stays(p) || w.cfg.steering.ByRSS == 0 {
 		return false
 	}
 	owner, known := w.cfg.strays.Find(&p.tuple)
@@ -31,7 +32,7 @@ func (w *Worker) elsewhere(p *pkt) bool {
 	if owner == w.id {
 		return false
 	}
-	if !p.related && w.cfg.steering.Mirrors(&p.tuple) && w.cfg.side(p.in).Worker(&p.tuple) != w.id {
+	if !p.related && p.rest == 0 && w.cfg.steering.Mirrors(&p.tuple) && w.cfg.side(p.in).Worker(&p.tuple) != w.id {
 		w.count.misspread.Add(1)
 	}
 	w.handOver(p, owner)

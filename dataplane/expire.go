@@ -47,6 +47,7 @@ func (w *Worker) expireSome(budget int) {
 // everyTick does what need not be done for every burst.
 func (w *Worker) everyTick() {
 	w.publishLedger()
+	w.sweepFragments()
 	if w.id != 0 || w.swept-w.sweptExpect < flowtable.TicksPerSecond {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -140,6 +141,7 @@ func (g *Gateway) makeShared() {
 	g.shared.expect = flowtable.NewExpectations(maxExpectations)
 	g.shared.use = &nat.PortUse{}
 	g.path.strays = flowtable.NewStrays(maxStrays)
+	g.path.fragmentSeed = rand.Uint64()
 	g.shared.hub = &eventHub{lost: func() uint64 {
 		return g.sum(func(c *counters) uint64 { return c.eventLost.Load() })
 	}}
@@ -152,13 +154,14 @@ func (g *Gateway) makeMaps() error {
 }
 
 // makeFrames takes the UMEM: for each socket a full fill ring and a full TX
-// ring, and some for what is under way between them.
+// ring, some for what is under way between them, and those that all workers may put
+// aside.
 func (g *Gateway) makeFrames() error {
 	sockets := 0 // of the worker that has most
 	for _, p := range g.ports {
 		sockets += (p.queues + g.path.workers - 1) / g.path.workers
 	}
-	perWorker := sockets*3*g.opts.RingSize + maxHeld + 2*BurstSize
+	perWorker := sockets*3*g.opts.RingSize + maxHeld + 2*BurstSize + asideLimit(g.path.workers)*g.path.workers
 	umem, err := xsk.NewUMEM(xsk.UMEMOptions{
 		Frames: perWorker * g.path.workers, FrameSize: g.opts.FrameSize, HugePages: g.opts.HugePages != HugePagesOff,
 		Unlocked: g.maps == nil, // a gateway in memory: no device writes to its frames

@@ -7,8 +7,12 @@ import "sync/atomic"
 type handed struct {
 	addr uint64 // UMEM address of the first byte
 	len  uint32 // bytes
-	in   uint32 // port that it came in by
+	in   uint32 // port that it came in by, and flags
 }
+
+// handedAssembled is the flag of a piece of a datagram of which all pieces are handed
+// over, one after the other.
+const handedAssembled = 1 << 8
 
 // spsc is a bounded ring with one producer and one consumer: the two workers
 // at its ends, or a worker and the event pump. Each side keeps a copy of the
@@ -64,6 +68,9 @@ func (r *spsc[T]) pop(v *T) bool {
 	r.consumed.Store(at + 1)
 	return true
 }
+
+// room returns how many values may be added at least. Producer only.
+func (r *spsc[T]) room() int { return len(r.slots) - r.len() }
 
 // len returns how many values are in the ring; exact for either end, a
 // moment's view for others.

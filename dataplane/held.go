@@ -47,14 +47,27 @@ func (w *Worker) hold(p *pkt, hop *fib.NextHop) {
 	dst := w.outerDst(p)
 	via := hop.Neighbour(dst.Netip(p.hdr.Family))
 	w.routes.mirror.Resolve(via, hop.Ifindex)
-	if q.n == maxHeld || q.waiting(via) >= maxHeldPerIP {
+	n := 1 + w.aside.count(p.rest)
+	if q.n+n > maxHeld || q.waiting(via)+n > maxHeldPerIP {
 		p.drop(DropNeighbourPending)
 		return
 	}
-	q.pkts[q.n] = heldPkt{addr: p.addr, len: uint32(len(p.frame)), family: p.hdr.Family,
+	h := heldPkt{addr: p.addr, len: uint32(len(p.frame)), family: p.hdr.Family,
 		dst: dst, via: via, ifindex: hop.Ifindex, until: w.clock.now + holdTime}
+	q.add(&h)
+	for i := p.rest; i != 0; i = w.aside.release(i) {
+		h.addr, h.len = w.aside.pool[i].addr, w.aside.pool[i].len
+		q.add(&h)
+	}
+	p.verdict, p.rest = VerdictHeld, 0
+}
+
+// add puts a packet at the end of the queue.
+//
+// Precondition: there is room.
+func (q *heldQueue) add(h *heldPkt) {
+	q.pkts[q.n] = *h
 	q.n++
-	p.verdict = VerdictHeld
 }
 
 // waiting counts the packets that wait for a neighbour.

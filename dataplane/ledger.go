@@ -8,6 +8,7 @@ type Ledger struct {
 	Free    int // in the workers' pools
 	Kernel  int // in fill, RX, TX and completion rings, and in the driver
 	Held    int // waiting for a neighbour
+	Aside   int // fragments waiting for the rest of their datagrams
 	Moving  int // in hand-over and return rings
 	Missing int
 }
@@ -17,6 +18,7 @@ type Ledger struct {
 func (w *Worker) publishLedger() {
 	w.count.framesFree.Store(int64(len(w.frames.free)))
 	w.count.framesHeld.Store(int64(w.routes.held.n))
+	w.count.framesAside.Store(int64(w.aside.used))
 }
 
 // Ledger counts the frames. The counts of a running worker are up to a tick
@@ -26,6 +28,7 @@ func (g *Gateway) Ledger() Ledger {
 	for _, w := range g.workers {
 		l.Free += int(w.count.framesFree.Load())
 		l.Held += int(w.count.framesHeld.Load())
+		l.Aside += int(w.count.framesAside.Load())
 		l.Moving += w.frames.returning()
 		for _, p := range w.edge.peers {
 			if p.in != nil {
@@ -38,6 +41,6 @@ func (g *Gateway) Ledger() Ledger {
 			l.Kernel += s.Outstanding().Total()
 		}
 	}
-	l.Missing = l.Total - l.Free - l.Kernel - l.Held - l.Moving
+	l.Missing = l.Total - l.Free - l.Kernel - l.Held - l.Aside - l.Moving
 	return l
 }

@@ -78,4 +78,5 @@ type pathConfig struct {
 	spin        bool // never sleep
 
 	skipChecksums bool
+	fragmentSeed  uint64 // of the choice who assembles a datagram
 }

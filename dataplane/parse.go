@@ -20,7 +20,8 @@ const (
 // them are asked for, and when those have come, the records that they name.
 //
 // Reads: frame; verify of the burst. Writes: hdr, plain, tuple, hash, keys; inner
-// and related for ICMP errors; verdict.
+// and related for ICMP errors; verdict; frame, addr, in and rest of datagrams that
+// came in pieces.
 func (w *Worker) parse(b *burst) {
 	t := w.flows.table
 	for from := 0; from < b.n+matchDelay; from += prefetchGroup {
@@ -75,9 +76,12 @@ func (w *Worker) parseAny(p *pkt) {
 			return
 		}
 	}
+	if p.hdr.Fragment != packet.NotFragment {
+		if w.putAside(p); p.verdict != VerdictForward {
+			return
+		}
+	}
 	switch {
-	case p.hdr.Fragment != packet.NotFragment:
-		p.drop(DropFragment)
 	case isICMPError(p):
 		w.parseQuoted(p)
 	case isICMPv6(p) && packet.IsLinkControl(p.frame[p.hdr.L4]):
@@ -125,7 +129,7 @@ func (w *Worker) damaged(p *pkt, where packet.Sums) {
 func (w *Worker) untrackable(p *pkt, cause flowtable.Invalid) {
 	w.count.invalid[cause].Add(1)
 	p.drop(DropInvalid)
-	if w.cfg.passInvalid && p.hdr.Fragment == packet.NotFragment {
+	if w.cfg.passInvalid && (p.hdr.Fragment == packet.NotFragment || p.rest != 0) {
 		p.frame = p.frame[:p.hdr.End]
 		p.verdict, w.burst.bypassing = VerdictBypass, true
 	}

@@ -51,7 +51,7 @@ func (w *Worker) prepare(b *burst) {
 // leave hands over those packets without a flow whose owner, by RSS, is another
 // worker.
 func (w *Worker) leave(b *burst) {
-	if b.final || w.cfg.steering.ByRSS == 0 {
+	if b.final && !b.gathered || w.cfg.steering.ByRSS == 0 {
 		return
 	}
 	stay := 0

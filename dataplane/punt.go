@@ -101,12 +101,20 @@ func (d *puntDevice) Close() error { return unix.Close(d.fd) }
 
 // puntOne gives a packet to the kernel and frees its frame.
 func (w *Worker) puntOne(p *pkt) {
-	if w.edge.punt.Load().write(p.frame) {
+	w.punt(p.frame, p.addr)
+	if p.rest != 0 {
+		w.puntRest(p)
+	}
+}
+
+// punt gives the frame at addr to the kernel and frees it.
+func (w *Worker) punt(frame []byte, addr uint64) {
+	if w.edge.punt.Load().write(frame) {
 		w.count.punted.Add(1)
 	} else {
 		w.count.drops[DropPuntFailed].Add(1)
 	}
-	w.frames.put(p.addr)
+	w.frames.put(addr)
 }
 
 // write gives a frame to the kernel; false means that it did not take it. Any

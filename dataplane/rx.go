@@ -16,7 +16,7 @@ type rxQueue struct {
 //
 // Writes: n, verify, frame, addr, in; resets the rest.
 func (w *Worker) receive(b *burst, q *rxQueue) int {
-	b.n, b.bypassing = 0, false
+	b.n, b.bypassing, b.gathered = 0, false, false
 	b.verify = q != nil && !w.cfg.skipChecksums
 	if q == nil {
 		w.receiveHandedOver(b)
@@ -41,6 +41,7 @@ func (w *Worker) admit(p *pkt, addr uint64, n uint32, in uint8) {
 	p.ref, p.hop = 0, 0
 	p.verdict, p.reason = VerdictForward, DropUnspecified
 	p.plain, p.related, p.bare, p.class, p.outlook = false, false, false, helpNone, 0
+	p.assembled, p.gathered, p.rest = false, false, 0
 }
 
 // refill gives the queue new frames for those that were received, in bursts,
@@ -73,6 +74,7 @@ func (w *Worker) receiveHandedOver(b *burst) {
 		}
 		for b.n < BurstSize && in.pop(&h) {
 			w.admit(&b.pkts[b.n], h.addr, h.len, uint8(h.in))
+			b.pkts[b.n].assembled = h.in&handedAssembled != 0
 			b.n++
 		}
 	}

@@ -23,12 +23,12 @@ type peer struct {
 func (w *Worker) steer(b *burst, q *rxQueue) {
 	s := &w.cfg.steering
 	b.final = q == nil || len(w.edge.peers) == 1
-	if b.final || s.ByRSS == nat.AllProtocols {
+	if b.final && !b.gathered || s.ByRSS == nat.AllProtocols {
 		return
 	}
 	for i := range b.n {
 		p := &b.pkts[i]
-		if p.verdict != VerdictForward || s.Mirrors(&p.tuple) {
+		if p.verdict != VerdictForward || s.Mirrors(&p.tuple) || w.stays(p) {
 			continue
 		}
 		if owner := w.ownerByPort(&p.tuple, p.in); owner != w.id {
@@ -38,8 +38,16 @@ func (w *Worker) steer(b *burst, q *rxQueue) {
 	w.wakePeers()
 }
 
+// stays reports whether a packet may not be handed over: it was already, or there
+// is nobody else. What was put together from pieces that were handed over may be.
+func (w *Worker) stays(p *pkt) bool { return w.burst.final && !p.gathered }
+
 // handOver passes a packet to another worker. wakePeers must follow.
 func (w *Worker) handOver(p *pkt, to int) {
+	if p.rest != 0 {
+		w.handOverPieces(p, to)
+		return
+	}
 	h := handed{addr: p.addr, len: uint32(len(p.frame)), in: uint32(p.in)}
 	if !w.edge.peers[to].out.push(&h) {
 		p.drop(DropHandoverFull)

@@ -9,7 +9,8 @@ import (
 // the other side. It only applies what track chose: the packet must look as
 // the packets that the opposite direction answers.
 //
-// Reads: hdr, plain, inner, tuple, ref, related, bare. Writes: the frame's headers.
+// Reads: hdr, plain, inner, tuple, ref, related, bare. Writes: the headers of
+// the frame, and of the later pieces of its datagram.
 func (w *Worker) translate(b *burst) {
 	for i := range b.n {
 		if p := &b.pkts[i]; p.verdict == VerdictForward && !p.bare {
@@ -37,10 +38,13 @@ func (w *Worker) translateOne(p *pkt) {
 		quoted := p.tuple.Invert()
 		w.flows.table.Tuple(idx, dir.Opposite(), &to)
 		nat.RewriteICMPError(p.frame, &p.hdr, &p.inner, &quoted, &to)
-		return
+	} else {
+		w.flows.table.Target(idx, dir, &to)
+		nat.Rewrite(p.frame, &p.hdr, &p.tuple, &to)
 	}
-	w.flows.table.Target(idx, dir, &to)
-	nat.Rewrite(p.frame, &p.hdr, &p.tuple, &to)
+	if p.rest != 0 {
+		w.translateRest(p)
+	}
 }
 
 // untranslate gives a packet back the form in which it came in.

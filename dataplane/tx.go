@@ -21,12 +21,18 @@ func (w *Worker) transmit(b *burst) {
 		switch p.verdict {
 		case VerdictForward:
 			w.queueTX(p.out, p.addr, uint32(len(p.frame)))
+			if p.rest != 0 {
+				w.transmitRest(p)
+			}
 		case VerdictPunt:
 			w.puntOne(p)
 		case VerdictDrop:
 			w.count.drops[p.reason].Add(1)
 			w.frames.put(p.addr)
-		case VerdictHandedOver, VerdictHeld: // the frame is somebody else's, or waits
+			if p.rest != 0 {
+				w.freePieces(p.rest, p.reason)
+			}
+		case VerdictHandedOver, VerdictHeld, VerdictAside: // the frame is somebody else's, or waits
 		}
 	}
 	w.flushTX()

@@ -18,6 +18,7 @@ type Worker struct {
 	cfg     *pathConfig
 	ports   []workerPort
 	frames  *framePool
+	aside   *fragments
 	burst   burst
 	clock   clock
 	flows   flowState

@@ -57,7 +57,7 @@ func (g *Gateway) newWorker(id int) (*Worker, error) {
 		return nil, errors.Join(fmt.Errorf("make an eventfd: %w", err), table.Close())
 	}
 	w := &Worker{
-		id: id, cpu: g.opts.CPUs[id], cfg: g.path, frames: g.pools[id],
+		id: id, cpu: g.opts.CPUs[id], cfg: g.path, frames: g.pools[id], aside: newFragments(asideLimit(g.path.workers)),
 		clock: clock{start: g.shared.start}, count: &counters{},
 	}
 	w.flows = flowState{

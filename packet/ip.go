@@ -22,6 +22,8 @@ const (
 const (
 	IPv4MinLen = 20
 	IPv6Len    = 40
+	// IPv6FragmentLen is the length of a fragment header (RFC 8200 §4.5).
+	IPv6FragmentLen = 8
 )
 
 // Bits of the IPv4 flags and fragment offset word.
