@@ -43,10 +43,10 @@ enum decision {
 	PASS_UNFORWARDABLE,
 	PASS_LOCAL,
 	PASS_LOCAL_PORT,
-	PASS_LOCAL_FRAGMENT,
 	REDIRECT_FORWARD,
 	REDIRECT_NAT,
 	REDIRECT_NAT_PORT,
+	REDIRECT_NAT_FRAGMENT,
 	DROP_NO_SOCKET,
 	DROP_TAGS,
 	DECISIONS,
@@ -311,9 +311,10 @@ static __always_inline int decide4(struct xdp_md *ctx, struct iphdr *ip, void *e
 	if (!(l->flags & LOCAL))
 		return redirect(ctx, REDIRECT_NAT);
 
-	/* Later fragments have no ports, so the first one goes their way. */
+	/* Later fragments have no ports: user space puts them together and gives the
+	 * kernel what is the box's. */
 	if (ip->frag_off & bpf_htons(IP_MF | IP_OFFSET))
-		return pass(PASS_LOCAL_FRAGMENT);
+		return redirect(ctx, REDIRECT_NAT_FRAGMENT);
 	l4 = (void *)ip + ip->ihl * 4;
 	if (ip->protocol == IPPROTO_TCP)
 		ours = transport_in_use(l, USE_TCP, l4, end);
@@ -362,7 +363,7 @@ static __always_inline int decide6(struct xdp_md *ctx, struct ipv6hdr *ip, void 
 	else if (ip->nexthdr == IPPROTO_ICMPV6)
 		ours = icmp6_in_use(l, &ip->daddr, (void *)(ip + 1), end);
 	else if (ip->nexthdr == IPPROTO_FRAGMENT)
-		return pass(PASS_LOCAL_FRAGMENT);
+		return redirect(ctx, REDIRECT_NAT_FRAGMENT);
 	else
 		ours = protocol_in_use(l, ip->nexthdr);
 	return ours ? redirect(ctx, REDIRECT_NAT_PORT) : pass(PASS_LOCAL_PORT);
