@@ -68,6 +68,26 @@ func TestFiltersSelectFlows(t *testing.T) {
 		{"src-nat=198.51.100.0/24", []int{6}},
 		{"dst-nat=", []int{}},
 		{"any-nat=", []int{0, 1, 2, 6}},
+		{"src=10.99.3.7&mask-src=255.255.0.0", []int{0, 1, 2, 4, 5}},
+		{"src=10.99.3.7&mask-src=16", []int{0, 1, 2, 4, 5}},
+		{"src=10.99.3.7&mask-src=255.255.255.0", []int{}},
+		{"dst=203.0.113.0&mask-dst=255.255.255.192", []int{6}},
+		{"src=fd99:1::77&mask-src=ffff:ffff::", []int{3}},
+		{"src=1.2.3.4&mask-src=0.0.0.0", []int{0, 1, 2, 4, 5, 6}},
+		{"reply-port-src=21", []int{6}},
+		{"reply-port-dst=35002", []int{0}},
+		{"reply-port-dst=35002&dport=21", []int{}},
+		{"icmp-type=8", []int{2}},
+		{"icmp-type=128", []int{3}},
+		{"icmp-type=8&icmp-code=1", []int{}},
+		{"icmp-code=0", []int{2, 3}},
+		{"icmp-id=14303", []int{3}},
+		{"proto=icmp&icmp-id=14303", []int{}},
+		{"mark=0", []int{0, 1, 2, 3, 4, 5, 6}},
+		{"mark=0x0/0xff", []int{0, 1, 2, 3, 4, 5, 6}},
+		{"mark=1", []int{}},
+		{"id=1226376432", []int{0, 1, 2, 3, 4, 5, 6}},
+		{"id=7", []int{}},
 	}
 	for _, c := range cases {
 		t.Run(c.query, func(t *testing.T) {
@@ -92,6 +112,9 @@ func TestWrongFiltersAreRefused(t *testing.T) {
 		"state=OPEN", "state=NONE", "state=", "status=GOOD", "status=ASSURED,", "status=",
 		"src-nat=x", "any-nat=1",
 		"state=ESTABLISHED&proto=udp", "dport=53&proto=icmp", "status=SEEN_REPLY,UNREPLIED",
+		"mask-src=255.255.255.0", "src=10.0.0.1&mask-src=255.0.255.0", "src=10.0.0.0/8&mask-src=24", "src=10.0.0.1&mask-src=33",
+		"src=10.0.0.1&mask-src=255.255.255.1", "src=10.0.0.1&mask-src=x", "icmp-type=256", "icmp-id=65536", "icmp-code=-1", "icmp-type=",
+		"icmp-type=8&proto=tcp", "icmp-type=8&dport=53", "mark=x", "mark=", "mark=1/x", "id=x", "id=4294967296", "reply-port-src=0",
 		"family=ipv4&src=fd00::1", "src=10.0.0.1&dst=fd00::1", "src-nat=10.0.0.1&reply-dst=10.0.0.2",
 	}
 	for _, query := range queries {
@@ -138,5 +161,38 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 	})
 	if n != 0 {
 		t.Errorf("%v allocations, want 0", n)
+	}
+}
+
+func TestFiltersSelectExpectations(t *testing.T) {
+	for query, want := range map[string]int{ // bit set of goldenExpectations
+		"": 3, "family=ipv4": 1, "family=ipv6": 2, "proto=tcp": 3, "proto=udp": 0, "id=18": 2,
+		"src=10.1.2.0/24": 1, "dst=203.0.113.47": 1, "sport=39714": 3, "dport=20": 0,
+		"tuple-src=203.0.113.47": 1, "tuple-src=10.1.2.3": 0, "tuple-dst=fd99:1::/64": 2,
+		"tuple-port-dst=36215": 3, "tuple-port-dst=36216": 0, "tuple-dst=198.51.100.32&src=10.1.2.3": 1,
+	} {
+		q, err := url.ParseQuery(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := control.ParseExpectFilter(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		for i, e := range goldenExpectations() {
+			if f.MatchExpectation(&e) {
+				got |= 1 << i
+			}
+		}
+		if got != want {
+			t.Errorf("%q matches %b, want %b", query, got, want)
+		}
+	}
+	for _, key := range []string{"state=CLOSE", "status=ASSURED", "reply-src=10.0.0.1", "any-nat=", "tuple-src=x"} {
+		q, _ := url.ParseQuery(key)
+		if _, err := control.ParseExpectFilter(q); err == nil {
+			t.Errorf("%q is accepted for expectations", key)
+		}
 	}
 }

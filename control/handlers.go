@@ -189,16 +189,21 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request, rec Record
 
 func (s *Server) getStats(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	asJSON, err := ParseOutput(q.Get("format"))
-	if badRequest(w, err) {
+	format := q.Get("format")
+	if badRequest(w, CheckStatsOutput(format)) {
 		return
 	}
 	view := newStatsView(s.backend, time.Now())
-	if asJSON {
+	switch format {
+	case "json":
 		writeJSON(w, view)
-		return
+	case "conntrack":
+		writeConntrackStats(w, view.Workers)
+	case "proc":
+		writeProcStats(w, view.Flows, view.Workers)
+	default:
+		view.writeText(w, q.Get("all") == "true")
 	}
-	view.writeText(w, q.Get("all") == "true")
 }
 
 func (s *Server) getPorts(w http.ResponseWriter, r *http.Request) {
@@ -241,6 +246,17 @@ func ParseOutput(word string) (asJSON bool, err error) {
 		return true, nil
 	}
 	return false, fmt.Errorf("output %q is not known: give text or json", word)
+}
+
+// CheckStatsOutput checks the format of counters: "text" (also when empty), "json",
+// "conntrack" (as conntrack -S prints them) or "proc" (as /proc/net/stat/nf_conntrack
+// shows them).
+func CheckStatsOutput(word string) error {
+	switch word {
+	case "", "text", "json", "conntrack", "proc":
+		return nil
+	}
+	return fmt.Errorf("output %q is not known: give text, json, conntrack or proc", word)
 }
 
 // EventMask selects kinds of events: bit 1<<EventKind.

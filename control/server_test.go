@@ -88,6 +88,17 @@ func (b *fakeBackend) Stats() control.Stats {
 			{Name: "rx_packets", Help: "packets received", Value: rx},
 			{Name: "received", Help: "packets taken from queues", Value: 4 * rx},
 			{Name: "handed_over", Help: "packets handed over", Value: rx / 2},
+			{Name: "flows_new", Help: "flows made", Value: rx + 1},
+			{Name: "drop_nat_clash", Help: "tuple taken", Value: 3},
+			{Name: "drop_nat_exhausted", Help: "no port", Value: 4},
+			{Name: "drop_table_full", Help: "no room", Value: 5},
+			{Name: "early_drop", Help: "evicted", Value: 6},
+			{Name: "invalid_tcp_state", Help: "state", Value: 7},
+			{Name: "invalid_length", Help: "length", Value: 300},
+			{Name: "drop_icmp_unmatched", Help: "no flow", Value: 8},
+			{Name: "expect_new", Help: "made", Value: 9},
+			{Name: "expect_used", Help: "came", Value: 10},
+			{Name: "expect_ended", Help: "gone", Value: 11},
 		}
 	}
 	return control.Stats{
@@ -336,12 +347,40 @@ func TestExpectationsAreListed(t *testing.T) {
 	}
 }
 
+func TestExpectationsAreDeleted(t *testing.T) {
+	b := newBackend(t, 1, 1024)
+	for i := range uint16(3) {
+		x := goldenExpectations()[0]
+		x.Master, x.Tuple.DstPort = flowtable.FlowID{Index: uint32(i) + 1}, 5000+i
+		if r := b.expect.Add(&x); r != flowtable.AddOK {
+			t.Fatal(r)
+		}
+	}
+	_, path := mustListen(t, b)
+	c := control.NewClient(path)
+	if _, err := c.Delete(t.Context(), "/expectations", nil, new(bytes.Buffer)); !errors.Is(err, control.ErrBadRequest) {
+		t.Errorf("delete without a filter: %v, want ErrBadRequest", err)
+	}
+	var gone bytes.Buffer
+	res, err := c.Delete(t.Context(), "/expectations", url.Values{"tuple-port-dst": {"5001"}}, &gone)
+	if err != nil || res.Count != 1 || !strings.Contains(gone.String(), " sport=0 dport=5001 ") || b.by.PID == 0 {
+		t.Errorf("deleted %d for %d, %v:\n%s", res.Count, b.by.PID, err, gone.String())
+	}
+	if body, res := mustGet(t, path, "/expectations", "tuple-port-dst=5002"); res.Count != 1 || !strings.Contains(body, "dport=5002") {
+		t.Errorf("the filter lists %d:\n%s", res.Count, body)
+	}
+	if res, err := c.Change(t.Context(), "/flush/expect"); err != nil || res.Count != 2 || b.expect.Len() != 0 {
+		t.Errorf("flushed %d, %v; %d are left", res.Count, err, b.expect.Len())
+	}
+}
+
 func TestStatsAndPorts(t *testing.T) {
 	b := newBackend(t, 2, 1024)
 	b.mustFill(t, 0, 3)
 	_, path := mustListen(t, b)
 	for name, c := range map[string]struct{ what, query string }{
 		"stats": {"/stats", ""}, "stats-all": {"/stats", "all=true"}, "stats-json": {"/stats", "format=json"},
+		"stats-conntrack": {"/stats", "format=conntrack"}, "stats-proc": {"/stats", "format=proc"},
 		"ports": {"/ports", ""}, "ports-json": {"/ports", "format=json"},
 	} {
 		body, _ := mustGet(t, path, c.what, c.query)

@@ -3,6 +3,7 @@ package control_test
 import (
 	"bytes"
 	"context"
+	"encoding/xml"
 	"io"
 	"net"
 	"net/http"
@@ -73,6 +74,9 @@ func follow(t *testing.T, path, what, query string) *reader {
 	return r
 }
 
+// interrupt is what Ctrl-C does.
+func (r *reader) interrupt() { r.stop() }
+
 // end stops the reader and returns what it printed.
 func (r *reader) end(t *testing.T) string {
 	t.Helper()
@@ -115,7 +119,7 @@ func TestEventsAreFilteredAndCounted(t *testing.T) {
 }
 
 func TestSlowReaderLosesEventsAndIsTold(t *testing.T) {
-	for _, format := range []string{"text", "json"} {
+	for _, format := range []string{"text", "json", "xml", "save"} {
 		t.Run(format, func(t *testing.T) {
 			b := newBackend(t, 1, 1024)
 			_, path := mustListen(t, b)
@@ -135,7 +139,11 @@ func TestSlowReaderLosesEventsAndIsTold(t *testing.T) {
 			if d := time.Since(begun); d > 20*time.Second {
 				t.Errorf("a stalled reader held the gateway up: %v", d)
 			}
-			waitFor(t, "the last event", func() bool { return strings.Count(fast.out.String(), "\n") == total })
+			whole := total
+			if format == "xml" {
+				whole += 2 // the declaration and the root element
+			}
+			waitFor(t, "the last event", func() bool { return strings.Count(fast.out.String(), "\n") == whole })
 			fast.end(t)
 			if fast.res.Lost != 0 || fast.res.Count != total {
 				t.Errorf("fast reader: %+v, want %d events", fast.res, total)
@@ -166,8 +174,13 @@ func checkLosses(t *testing.T, b *fakeBackend, c net.Conn, e flowtable.Event, to
 	var got lines
 	go io.Copy(&got, c)
 	notice, tag := "\n# lost ", "[NEW]"
-	if format == "json" {
+	switch format {
+	case "json":
 		notice, tag = `{"type":"lost","count":`, `"event":"NEW"`
+	case "xml":
+		notice, tag = "\n<!-- lost ", `<flow type="new">`
+	case "save":
+		tag = "-A "
 	}
 	sent := total
 	waitFor(t, "a notice", func() bool {
@@ -227,6 +240,61 @@ func serveText(t *testing.T, text string) string {
 	go s.Serve(l)
 	t.Cleanup(func() { s.Close() })
 	return path
+}
+
+// TestXMLIsOneDocument ends readers in both ways, and reads an empty listing.
+func TestXMLIsOneDocument(t *testing.T) {
+	b := newBackend(t, 1, 1024)
+	s, path := mustListen(t, b)
+	if body, res := mustGet(t, path, "/flows", "format=xml"); body != "" || res.Count != 0 {
+		t.Errorf("no flow: %q, count %d; conntrack prints nothing", body, res.Count)
+	}
+	b.mustInsert(t, 0, goldenFlows()[0])
+	body, res := mustGet(t, path, "/flows", "format=xml")
+	checkDocument(t, body, "conntrack", 1)
+	if res.Count != 1 {
+		t.Errorf("count %d, want 1", res.Count)
+	}
+	checkStopped(t, b, path, (*reader).interrupt)
+	checkStopped(t, b, path, func(*reader) { s.Close() })
+}
+
+// checkStopped follows two events, stops in some way and checks the document.
+func checkStopped(t *testing.T, b *fakeBackend, path string, stop func(*reader)) {
+	t.Helper()
+	b.mu.Lock()
+	before := len(b.subs)
+	b.mu.Unlock()
+	flows := follow(t, path, "/events", "format=xml")
+	expects := follow(t, path, "/events/expect", "format=xml,timestamp")
+	b.waitReaders(t, before+2)
+	for _, e := range goldenEvents() {
+		b.emit(e)
+	}
+	waitFor(t, "events", func() bool {
+		return strings.Count(flows.out.String(), "</flow>") == 6 && strings.Count(expects.out.String(), "</flow>") == 2
+	})
+	stop(flows)
+	checkDocument(t, flows.end(t), "conntrack", 6)
+	checkDocument(t, expects.end(t), "expect", 2)
+	if flows.res.Count != 6 || expects.res.Count != 2 {
+		t.Errorf("counts %d and %d, want 6 and 2", flows.res.Count, expects.res.Count)
+	}
+}
+
+// checkDocument parses XML and counts what is below its root element.
+func checkDocument(t *testing.T, text, root string, flows int) {
+	t.Helper()
+	var doc struct {
+		XMLName xml.Name
+		Flows   []struct{} `xml:"flow"`
+	}
+	if err := xml.Unmarshal([]byte(text), &doc); err != nil || doc.XMLName.Local != root || len(doc.Flows) != flows {
+		t.Errorf("%v: <%s> with %d flows, want <%s> with %d:\n%s", err, doc.XMLName.Local, len(doc.Flows), root, flows, text)
+	}
+	if !strings.HasSuffix(text, "</"+root+">\n") || strings.Count(text, "</"+root+">") != 1 {
+		t.Errorf("does not end as a document:\n%s", text)
+	}
 }
 
 func TestCloseEndsReaders(t *testing.T) {

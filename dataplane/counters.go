@@ -33,6 +33,8 @@ type counters struct {
 
 	helperNoRoom counter
 	expectNew    counter
+	expectUsed   counter
+	expectGone   counter
 	framesFree   atomic.Int64
 	framesHeld   atomic.Int64
 	framesAside  atomic.Int64

@@ -45,8 +45,11 @@ func (w *Worker) emitEnd(idx uint32, why flowtable.EndReason) {
 	w.publish(&e)
 }
 
-// emitExpectation tells subscribers what happened to an expectation.
+// emitExpectation counts and tells subscribers what happened to an expectation.
 func (w *Worker) emitExpectation(kind flowtable.EventKind, x *flowtable.Expectation) {
+	if kind == flowtable.EventDestroy {
+		w.count.expectGone.Add(1)
+	}
 	if !w.edge.events.wanted.Load() {
 		return
 	}
@@ -73,6 +76,7 @@ type eventHub struct {
 	wanted atomic.Bool
 	rings  []*spsc[flowtable.Event]
 	lost   func() uint64 // events that the workers' rings had no room for
+	missed atomic.Uint64 // events that subscribers did not get, summed over them
 
 	// draining is held by the one pump that reads the rings: the last one may
 	// still be at it when the next one starts. Lock order: mu before draining.
@@ -166,7 +170,9 @@ func (s *Subscription) add(events []flowtable.Event, lost uint64) {
 	s.mu.Lock()
 	room := min(cap(s.queue)-len(s.queue), len(events))
 	s.queue = append(s.queue, events[:room]...)
-	s.lost += lost + uint64(len(events)-room)
+	missed := lost + uint64(len(events)-room)
+	s.lost += missed
+	s.hub.missed.Add(missed)
 	s.mu.Unlock()
 	s.notify()
 }
@@ -213,6 +219,14 @@ func (h *eventHub) drain(buf []flowtable.Event) []flowtable.Event {
 		slices.SortStableFunc(buf, func(a, b flowtable.Event) int { return int(a.Time - b.Time) })
 	}
 	return buf
+}
+
+// readers returns how many there are, and how many events they missed, with those
+// that have gone.
+func (h *eventHub) readers() (now int, missed uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.subs), h.missed.Load()
 }
 
 func (h *eventHub) deliver(events []flowtable.Event, lost uint64) {

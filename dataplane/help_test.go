@@ -1,7 +1,9 @@
 package dataplane
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/gopacket/gopacket/layers"
 
@@ -103,5 +105,58 @@ func TestExpectationEndsWithItsMaster(t *testing.T) {
 	s.workers[0].removeFlow(1, flowtable.EndDeleted)
 	if n := s.Expectations().Len(); n != 0 || s.portUse(6400) != 0 || s.portUse(40000) != 0 {
 		t.Errorf("%d expectations, ports used %d and %d times; want none", n, s.portUse(6400), s.portUse(40000))
+	}
+}
+
+// Expectations are deleted for a process, which events tell; the port is free again.
+func TestExpectationIsDeleted(t *testing.T) {
+	s := newFTPSession(t)
+	s.client(layers.TCP{ACK: true, PSH: true, Seq: 108, Ack: 508}, portCommand)
+	sub := s.Subscribe(16)
+	defer sub.Close()
+	var gone []flowtable.Expectation
+	n := s.whileRunning(func(ctx context.Context) (int, error) {
+		return s.DeleteExpectations(ctx, flowtable.ProcessOf(77, "ctl\n"), func(*flowtable.Expectation) bool { return true },
+			func(e *flowtable.Expectation) { gone = append(gone, *e) })
+	})
+	if n != 1 || len(gone) != 1 || gone[0].Tuple.DstPort != 6400 || s.Expectations().Len() != 0 || s.portUse(6400) != 0 {
+		t.Errorf("%d deleted, %v; %d left, port used %d times", n, gone, s.Expectations().Len(), s.portUse(6400))
+	}
+	var buf [4]flowtable.Event
+	if _, _, err := sub.Read(t.Context(), buf[:]); err != nil {
+		t.Fatal(err)
+	}
+	if e := &buf[0]; !e.Expect || !e.Deleted || e.By.PID != 77 || string(e.By.Name()) != "ctl?" {
+		t.Errorf("event %+v", e)
+	}
+	for name, want := range map[string]uint64{"expect_new": 1, "expect_used": 0, "expect_ended": 1} {
+		if got := s.counterValue(name); got != want {
+			t.Errorf("%s is %d, want %d", name, got, want)
+		}
+	}
+}
+
+// whileRunning runs a command of the control plane while the worker goes on.
+func (p *path) whileRunning(command func(context.Context) (int, error)) int {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	defer cancel()
+	var n int
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n, err = command(ctx)
+	}()
+	for {
+		select {
+		case <-done:
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			return n
+		default:
+			p.run()
+		}
 	}
 }

@@ -120,6 +120,7 @@ func (w *Worker) newExpected(p *pkt, state uint8, timeout flowtable.Tick) bool {
 	}
 	e, ok := w.flows.expect.Take(&p.tuple, w.clock.now)
 	if ok {
+		w.count.expectUsed.Add(1)
 		w.emitExpectation(flowtable.EventDestroy, &e)
 		w.fulfil(p, &e, state, timeout)
 		w.flows.nat.ReleaseExpected(&e)

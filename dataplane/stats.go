@@ -40,6 +40,8 @@ func workerCounters() []named {
 		{"tx_errors", "times that the kernel refused to send (link down)", func(w *Worker) uint64 { return w.count.txErrors.Load() }},
 		{"events_lost", "events that found no room on their way to the readers", func(w *Worker) uint64 { return w.count.eventLost.Load() }},
 		{"expect_new", "expectations made by helpers", func(w *Worker) uint64 { return w.count.expectNew.Load() }},
+		{"expect_used", "expectations whose flow came", func(w *Worker) uint64 { return w.count.expectUsed.Load() }},
+		{"expect_ended", "expectations that ended, for any reason", func(w *Worker) uint64 { return w.count.expectGone.Load() }},
 		{"helper_no_room", "flows that got no helper, or no master, for want of room", func(w *Worker) uint64 { return w.count.helperNoRoom.Load() }},
 	}
 	for r := range numDropReasons {
@@ -100,8 +102,11 @@ func (g *Gateway) SharedStats() []Counter {
 		memory += w.flows.table.MemoryBytes() + w.flows.nat.MemoryBytes()
 	}
 	routes := g.mirror.Stats()
+	readers, missed := g.shared.hub.readers()
 	return []Counter{
 		{"expectations", "expectations pending now", uint64(g.shared.expect.Len())},
+		{"event_readers", "readers of events now", uint64(readers)},
+		{"events_missed", "events that readers were too slow for, summed over all readers", missed},
 		{"strays", "directions of flows that come to another worker than the flow's, now", uint64(g.path.strays.Len())},
 		{"table_bytes", "memory of flow tables and NAT mappings", memory},
 		{"umem_bytes", "memory of packet frames", uint64(g.umem.Size())},

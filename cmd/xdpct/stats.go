@@ -11,7 +11,7 @@ import (
 // newStatsCommand prints counters.
 func newStatsCommand(e *env) *cobra.Command {
 	var path, output string
-	var all bool
+	var all, conntrack bool
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "Show counters: packets, flows, and drops by reason",
@@ -19,19 +19,23 @@ func newStatsCommand(e *env) *cobra.Command {
 with a column for each worker. Counters that are 0 are left out.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			q, err := outputQuery(output)
-			if err != nil {
-				return err
+			if conntrack {
+				output = "conntrack"
 			}
+			if err := control.CheckStatsOutput(output); err != nil {
+				return asUsage(err)
+			}
+			q := url.Values{"format": {output}}
 			if all {
 				q.Set("all", "true")
 			}
-			_, err = control.NewClient(path).Get(cmd.Context(), "/stats", q, e.stdout)
+			_, err := control.NewClient(path).Get(cmd.Context(), "/stats", q, e.stdout)
 			return err
 		},
 	}
 	controlFlag(cmd, &path)
-	outputFlag(cmd, &output)
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "`form` of the output: text, json, conntrack (as conntrack -S), proc (as /proc/net/stat/nf_conntrack)")
+	cmd.Flags().BoolVarP(&conntrack, "conntrack", "S", false, "the same as -o conntrack: what conntrack -S prints, a line for each worker (default false)")
 	cmd.Flags().BoolVar(&all, "all", false, "show counters that are 0 as well, after the others (default false)")
 	return cmd
 }
