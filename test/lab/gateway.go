@@ -61,9 +61,17 @@ func (l *Lab) StartKernel(t testing.TB, flags ...string) *Gateway {
 		case "--timeout":
 			// tcp.time_wait=2s is nf_conntrack_tcp_timeout_time_wait=2.
 			name, value, _ := strings.Cut(flags[i+1], "=")
-			defer l.Gateway.Run(t, "sysctl", "-qw", "net.netfilter.nf_conntrack_"+
-				strings.Replace(name, ".", "_timeout_", 1)+"="+strings.TrimSuffix(value, "s"))
+			if strings.Contains(name, ".") {
+				name = strings.Replace(name, ".", "_timeout_", 1)
+			} else {
+				name += "_timeout"
+			}
+			defer l.Gateway.Run(t, "sysctl", "-qw", "net.netfilter.nf_conntrack_"+name+"="+strings.TrimSuffix(value, "s"))
 			i++
+		case "--accounting":
+			defer l.Gateway.Run(t, "sysctl", "-qw", "net.netfilter.nf_conntrack_acct=1")
+		case "--timestamps":
+			defer l.Gateway.Run(t, "sysctl", "-qw", "net.netfilter.nf_conntrack_timestamp=1")
 		}
 	}
 	l.Script(t, "kernel", args...)
@@ -146,6 +154,24 @@ func (g *Gateway) Flows(t testing.TB) []string {
 		return lines(g.lab.Gateway.Run(t, "conntrack", "-L"))
 	}
 	return lines(g.Command(t, "flows"))
+}
+
+// FlowsIn lists the flows in a form of conntrack -o.
+func (g *Gateway) FlowsIn(t testing.TB, format string) []string {
+	t.Helper()
+	if g.Kernel() {
+		return lines(g.lab.Gateway.Run(t, "conntrack", "-L", "-o", format))
+	}
+	return lines(g.Command(t, "flows", "-o", format))
+}
+
+// Delete removes flows by filters and returns what it prints of them.
+func (g *Gateway) Delete(t testing.TB, filters ...string) []string {
+	t.Helper()
+	if g.Kernel() {
+		return lines(g.lab.Gateway.Run(t, append([]string{"conntrack", "-D"}, filters...)...))
+	}
+	return lines(g.Command(t, append([]string{"delete"}, filters...)...))
 }
 
 // ProcFlows lists the flows as /proc/net/nf_conntrack does.

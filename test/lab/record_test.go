@@ -85,3 +85,18 @@ func TestNamesKeepWhatIsEqualEqual(t *testing.T) {
 		}
 	}
 }
+
+func TestLinesOfAllFormsAreNormalised(t *testing.T) {
+	for line, want := range map[string]string{
+		"[1795406477.695799]\t[DESTROY] ipv4     2 icmp     1 99 src=10.1.2.3 dst=203.0.113.47 type=8 code=0 id=7777 packets=1 bytes=84 delta-time=12 [start=Mon Nov 23 04:01:17 2026] [stop=Mon Nov  2 04:01:17 2026] id=864010328 [USERSPACE] portid=3532036743":                          "[TIME]\t[DESTROY] ipv4     2 icmp     1 N src=10.1.2.3 dst=203.0.113.47 type=8 code=0 id=#1 packets=1 bytes=84 delta-time=N [start=DATE] [stop=DATE] id=#2 [USERSPACE]",
+		"[DESTROY] udp      17 src=10.1.2.3 dst=10.1.2.4 sport=35001 dport=53 src=10.1.2.4 dst=10.1.2.3 sport=53 dport=35001":                                                                                                                                                               "[DESTROY] udp      17 src=10.1.2.3 dst=10.1.2.4 sport=#1 dport=53 src=10.1.2.4 dst=10.1.2.3 sport=53 dport=#1",
+		"-U -t 3 -u UNSET -s 10.1.2.3 -p udp --sport 35001 --dport 53 --reply-port-src 53 --reply-port-dst 35002 [USERSPACE] portid=7 progname=xdpct":                                                                                                                                       "-U -t N -u UNSET -s 10.1.2.3 -p udp --sport #1 --dport 53 --reply-port-src 53 --reply-port-dst #2 [USERSPACE]",
+		"-D -u UNSET -s 10.1.2.3 -p icmp --icmp-type 8 --icmp-code 0 --icmp-id 17790":                                                                                                                                                                                                       "-D -u UNSET -s 10.1.2.3 -p icmp --icmp-type 8 --icmp-code 0 --icmp-id #1",
+		"<sport>20</sport><dport>49671</dport><timeout>119</timeout><id>3170592481</id><timestamp><start>1795406923685081332</start></timestamp><deltatime>0</deltatime><when><hour>4</hour><min>08</min><sec>39</sec><wday>2</wday><day>23</day><month>11</month><year>2026</year></when>": "<sport>20</sport><dport>#1</dport><timeout>N</timeout><id>#2</id><timestamp><start/></timestamp><deltatime>N</deltatime><when/>",
+	} {
+		var n Names
+		if got := n.NormalizeLine(line); got != want {
+			t.Errorf("%s\nis  %s\nnot %s", line, got, want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -21,6 +22,12 @@ func (g *Gateway) Events(t testing.TB) *Recorder {
 	return g.record(t)
 }
 
+// EventsIn is Events in a form of conntrack -o.
+func (g *Gateway) EventsIn(t testing.TB, format string) *Recorder {
+	t.Helper()
+	return g.record(t, "-o", format)
+}
+
 // ExpectEvents starts to record what `conntrack -E expect` or `xdpct events
 // expect` tells.
 func (g *Gateway) ExpectEvents(t testing.TB) *Recorder {
@@ -28,17 +35,17 @@ func (g *Gateway) ExpectEvents(t testing.TB) *Recorder {
 	return g.record(t, "expect")
 }
 
-func (g *Gateway) record(t testing.TB, table ...string) *Recorder {
+func (g *Gateway) record(t testing.TB, args ...string) *Recorder {
 	t.Helper()
 	if g.Kernel() {
-		r := &Recorder{g.lab.Gateway.Start(t, append([]string{"conntrack", "-E"}, table...)...)}
+		r := &Recorder{g.lab.Gateway.Start(t, append([]string{"conntrack", "-E"}, args...)...)}
 		Eventually(t, 5*time.Second, "conntrack -E listens", func() bool {
 			return g.lab.listensToNetfilter(t, r.process.PID())
 		})
 		return r
 	}
-	args := append([]string{g.binary, "events"}, table...)
-	r := &Recorder{g.lab.Gateway.Start(t, append(args, "--control", g.Control)...)}
+	args = append(append([]string{g.binary, "events"}, args...), "--control", g.Control)
+	r := &Recorder{g.lab.Gateway.Start(t, args...)}
 	time.Sleep(400 * time.Millisecond) // until it has subscribed
 	if !r.process.Running() {
 		t.Fatalf("xdpct events ended at once:\n%s", r.process.Output())
@@ -107,10 +114,10 @@ func (r *Recorder) Settle(quiet time.Duration) {
 	}
 }
 
-// Stop ends the recording and returns the lines.
+// Stop ends the recording, as Ctrl-C does, and returns the lines.
 func (r *Recorder) Stop(t testing.TB) []string {
 	t.Helper()
-	r.process.Signal(15)
+	r.process.Signal(syscall.SIGINT)
 	r.process.Wait(t, 5*time.Second)
 	return r.Lines()
 }
