@@ -109,14 +109,13 @@ func (w *Worker) complete(p *pkt, i int) {
 	}
 }
 
-// maxIPLen is the length of the longest datagram that comes in pieces, in bytes. Of
-// IPv6 the two headers do not count that reassembly would take off or that have a
-// field of their own for the length.
+// maxIPLen is the length of the longest datagram in bytes: of IPv6, the header itself
+// does not count in its length field.
 func maxIPLen(f packet.Family) int {
 	if f == packet.IPv4 {
 		return 65535
 	}
-	return 65535 + packet.IPv6Len + packet.IPv6FragmentLen
+	return packet.IPv6Len + 65535
 }
 
 // wholeInvalid judges what can be judged of a complete datagram only.
@@ -181,7 +180,7 @@ func (w *Worker) translateRest(p *pkt) {
 	}
 }
 
-// sumSCTP computes the checksum of an SCTP packet in pieces, which cannot be mended.
+// sumSCTP computes the checksum of an SCTP packet in pieces, which nat.Rewrite leaves.
 func (w *Worker) sumSCTP(p *pkt) {
 	var sum packet.SCTPSum
 	var h packet.Headers

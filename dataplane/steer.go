@@ -85,7 +85,7 @@ func (w *Worker) wakePeers() {
 //   - protocols without ports belong to worker 0.
 func (w *Worker) ownerByPort(t *flowtable.Tuple, in uint8) int {
 	switch t.Proto {
-	case packet.ProtoTCP, packet.ProtoUDP:
+	case packet.ProtoTCP, packet.ProtoUDP, packet.ProtoSCTP:
 	case packet.ProtoICMP, packet.ProtoICMPv6: // the identifier, in both directions
 		return nat.PortOwner(t.SrcPort, w.cfg.workers)
 	default:
@@ -94,7 +94,7 @@ func (w *Worker) ownerByPort(t *flowtable.Tuple, in uint8) int {
 	return nat.PortOwner(w.owningPort(t, in), w.cfg.workers)
 }
 
-// owningPort returns the L4 port that decides who owns a TCP or UDP flow.
+// owningPort returns the L4 port that decides who owns a TCP, UDP or SCTP flow.
 func (w *Worker) owningPort(t *flowtable.Tuple, in uint8) uint16 {
 	if w.cfg.realm[in] == nat.RealmExternal {
 		// An untranslated answer to a server behind a rule counts as the

@@ -122,7 +122,7 @@ func TupleOf(frame []byte, h *packet.Headers, t *Tuple) bool {
 	}
 	t.Proto, t.Family = h.Proto, h.Family
 	switch h.Proto {
-	case packet.ProtoTCP, packet.ProtoUDP:
+	case packet.ProtoTCP, packet.ProtoUDP, packet.ProtoSCTP:
 		if len(frame) < int(h.L4)+4 {
 			return false
 		}

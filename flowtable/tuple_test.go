@@ -52,7 +52,7 @@ func TestTupleOf(t *testing.T) {
 		{"echo reply with a code", frame4(1, l4(0, 3, 0, 0, 0x37, 0xde)), Tuple{Src: src4, Dst: dst4, SrcPort: 0x37de, DstPort: 3, Proto: 1, Family: packet.IPv4}},
 		{"echo request over IPv6", frame6(58, l4(128, 0, 0, 0, 0x37, 0xde)), Tuple{Src: src6, Dst: dst6, SrcPort: 0x37de, DstPort: 128 << 8, Proto: 58, Family: packet.IPv6}},
 		{"gre", frame4(47, l4(0x20, 0, 8, 0)), Tuple{Src: src4, Dst: dst4, Proto: 47, Family: packet.IPv4}},
-		{"sctp has no ports yet", frame4(132, l4(0x30, 0x39, 0, 80)), Tuple{Src: src4, Dst: dst4, Proto: 132, Family: packet.IPv4}},
+		{"sctp", frame4(132, l4(0x30, 0x39, 0, 80)), Tuple{Src: src4, Dst: dst4, SrcPort: 12345, DstPort: 80, Proto: 132, Family: packet.IPv4}},
 		{"unreachable", frame4(1, l4(3, 1)), Tuple{}},
 		{"redirect", frame4(1, l4(5, 1)), Tuple{}},
 		{"neighbour solicitation", frame6(58, l4(135, 0)), Tuple{}},

@@ -365,7 +365,7 @@ func isICMP(proto uint8) bool {
 
 // portsChange tells whether the source port of a protocol can be translated.
 func portsChange(proto uint8) bool {
-	return proto == packet.ProtoTCP || proto == packet.ProtoUDP || isICMP(proto)
+	return proto == packet.ProtoTCP || proto == packet.ProtoUDP || proto == packet.ProtoSCTP || isICMP(proto)
 }
 
 // externalPort returns the translated source port that reply is addressed to.

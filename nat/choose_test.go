@@ -251,7 +251,7 @@ func TestChooseICMP(t *testing.T) {
 // TestChooseWithoutPorts: GRE is translated by address; a second host to the
 // same peer is refused and counted.
 func TestChooseWithoutPorts(t *testing.T) {
-	for _, proto := range []uint8{packet.ProtoGRE, packet.ProtoSCTP, 253} {
+	for _, proto := range []uint8{packet.ProtoGRE, 50, 253} {
 		g := newGateway(t, snatConfig(t, "203.0.113.1"), 0, nil)
 		c, _ := g.mustOpen(proto, "10.0.0.1:0", "198.51.100.1:0")
 		checkReply(t, c, "198.51.100.1:0", "203.0.113.1:0", flowtable.StatusSNAT)

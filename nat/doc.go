@@ -49,9 +49,10 @@
 //
 // # Limits
 //
-// SCTP, GRE and other protocols are translated by address only: their ports
-// or keys never change, and a clash is refused and counted. The CRC32c of
-// SCTP does not cover addresses (RFC 9260 section 6.8), so it stays right.
+// GRE and other protocols are translated by address only: their keys never
+// change, and a clash is refused and counted. The CRC32c of SCTP covers the ports
+// but not the addresses (RFC 9260 section 6.8): it is computed anew if a port
+// changes. SCTP's address lists (multi-homing) are not translated.
 // Entries in TIME_WAIT are not evicted to win a port. Hairpin translation is
 // not part of Choose.
 //

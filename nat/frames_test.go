@@ -48,6 +48,8 @@ func buildIP(t testing.TB, tu *flowtable.Tuple, payload []byte) []byte {
 		l := &layers.UDP{SrcPort: layers.UDPPort(tu.SrcPort), DstPort: layers.UDPPort(tu.DstPort)}
 		mustDo(t, l.SetNetworkLayerForChecksum(network))
 		ls = append(ls, l)
+	case packet.ProtoSCTP:
+		ls = append(ls, &layers.SCTP{SrcPort: layers.SCTPPort(tu.SrcPort), DstPort: layers.SCTPPort(tu.DstPort), VerificationTag: 7})
 	case packet.ProtoICMP:
 		ls = append(ls, &layers.ICMPv4{TypeCode: layers.ICMPv4TypeCode(tu.DstPort), Id: tu.SrcPort, Seq: 5})
 	case packet.ProtoICMPv6:

@@ -10,10 +10,11 @@ import (
 // Rewrite changes the addresses and the ports (or ICMP id) of a packet whose
 // tuple is from so that its tuple becomes to, and mends the IP and transport
 // checksums incrementally (RFC 1624, equation 3). A UDP checksum of 0 (none)
-// stays 0, a computed 0 becomes 0xffff. A later fragment has addresses only.
+// stays 0, a computed 0 becomes 0xffff. A later fragment has addresses only. The
+// CRC of SCTP is computed anew, but not of a first fragment.
 //
 // The checksum is mended, not computed: a packet that was damaged before
-// stays recognisably damaged.
+// stays recognisably damaged (not so SCTP).
 //
 // Preconditions:
 //   - h comes from packet.Parse of frame and returned ParseOK
@@ -45,9 +46,28 @@ func Rewrite(frame []byte, h *packet.Headers, from, to *flowtable.Tuple) {
 			}
 			u.SetChecksum(csum)
 		}
+	case h.Proto == packet.ProtoSCTP && len(l4) >= packet.SCTPLen:
+		rewriteSCTP(l4, h, to)
 	default:
 		mendTransport(l4, h.Proto, addrs, setPorts(l4, h.Proto, to))
 	}
+}
+
+// rewriteSCTP writes the ports and, if one has changed, computes the checksum anew:
+// a CRC cannot be mended. It covers all of the packet, so of a first fragment it is
+// left to the caller, who has the others.
+func rewriteSCTP(l4 []byte, h *packet.Headers, to *flowtable.Tuple) {
+	s := packet.SCTP(l4)
+	if s.SrcPort() == to.SrcPort && s.DstPort() == to.DstPort {
+		return
+	}
+	setPortPair(l4, to)
+	if h.Beyond != 0 {
+		return
+	}
+	var sum packet.SCTPSum
+	sum.Add(l4)
+	s.SetChecksum(sum.Checksum())
 }
 
 // RewritePlain is Rewrite for a packet that packet.ParsePlain took: addresses
@@ -164,7 +184,7 @@ func setPorts(l4 []byte, proto uint8, to *flowtable.Tuple) packet.Delta {
 		return d
 	}
 	switch proto {
-	case packet.ProtoTCP, packet.ProtoUDP: // ports are at the same place
+	case packet.ProtoTCP, packet.ProtoUDP, packet.ProtoSCTP: // ports are at the same place
 		d = setPortPair(l4, to)
 	case packet.ProtoICMP, packet.ProtoICMPv6:
 		m := packet.ICMP(l4)

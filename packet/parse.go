@@ -47,8 +47,15 @@ type Headers struct {
 	Beyond uint16
 }
 
-// IPLen returns the length of the datagram in bytes, IP header included.
-func (h *Headers) IPLen() int { return int(h.End-h.L3) + int(h.Beyond) }
+// IPLen returns the length of the datagram in bytes, IP header included; of one in
+// pieces without the fragment header, as it is when it is put together.
+func (h *Headers) IPLen() int {
+	n := int(h.End-h.L3) + int(h.Beyond)
+	if h.Beyond != 0 && h.Family == IPv6 {
+		n -= IPv6FragmentLen
+	}
+	return n
+}
 
 // TransportLen returns the length of transport header and payload in bytes.
 func (h *Headers) TransportLen() int { return int(h.End-h.L4) + int(h.Beyond) }
