@@ -59,14 +59,7 @@ func (l *Lab) StartKernel(t testing.TB, flags ...string) *Gateway {
 		case "--masquerade":
 			args = append(args, flags[i])
 		case "--timeout":
-			// tcp.time_wait=2s is nf_conntrack_tcp_timeout_time_wait=2.
-			name, value, _ := strings.Cut(flags[i+1], "=")
-			if strings.Contains(name, ".") {
-				name = strings.Replace(name, ".", "_timeout_", 1)
-			} else {
-				name += "_timeout"
-			}
-			defer l.Gateway.Run(t, "sysctl", "-qw", "net.netfilter.nf_conntrack_"+name+"="+strings.TrimSuffix(value, "s"))
+			defer l.Gateway.Run(t, "sysctl", "-qw", timeoutSysctl(flags[i+1]))
 			i++
 		case "--accounting":
 			defer l.Gateway.Run(t, "sysctl", "-qw", "net.netfilter.nf_conntrack_acct=1")
@@ -76,6 +69,17 @@ func (l *Lab) StartKernel(t testing.TB, flags ...string) *Gateway {
 	}
 	l.Script(t, "kernel", args...)
 	return &Gateway{lab: l}
+}
+
+// timeoutSysctl is the kernel's setting for a --timeout of xdpct in seconds:
+// tcp.time_wait=2s is nf_conntrack_tcp_timeout_time_wait=2.
+func timeoutSysctl(flag string) string {
+	name, value, _ := strings.Cut(flag, "=")
+	protocol, state, hasState := strings.Cut(name, ".")
+	if hasState {
+		state = "_" + state
+	}
+	return "net.netfilter.nf_conntrack_" + protocol + "_timeout" + state + "=" + strings.TrimSuffix(value, "s")
 }
 
 // StartXDPCT starts xdpct on lan and wan and waits until it forwards. When the
@@ -140,6 +144,9 @@ func (l *Lab) CheckNoProgram(t testing.TB) {
 
 // Kernel tells whether the kernel is the gateway.
 func (g *Gateway) Kernel() bool { return g.Process == nil }
+
+// Binary is the path of the running xdpct; empty for the kernel.
+func (g *Gateway) Binary() string { return g.binary }
 
 // Command runs `xdpct ARGS --control SOCKET`, which has to succeed.
 func (g *Gateway) Command(t testing.TB, args ...string) string {

@@ -137,6 +137,13 @@ func (p *Process) Stdout() string {
 	return p.stdout.String()
 }
 
+// StdoutFrom is what the process wrote so far, without the first offset bytes.
+func (p *Process) StdoutFrom(offset int) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return string(p.stdout.Bytes()[offset:])
+}
+
 // Output is what the process wrote so far to both outputs.
 func (p *Process) Output() string {
 	p.mu.Lock()

@@ -16,9 +16,13 @@ type Recorder struct {
 	process *Process
 }
 
-// Events starts to record what `conntrack -E` or `xdpct events` tells.
+// Events starts to record what `conntrack -E` or `xdpct events` tells. The kernel's
+// buffer holds a burst of some ten thousand events.
 func (g *Gateway) Events(t testing.TB) *Recorder {
 	t.Helper()
+	if g.Kernel() {
+		return g.record(t, "-b", "8388608")
+	}
 	return g.record(t)
 }
 
@@ -82,6 +86,14 @@ func (l *Lab) listensToNetfilter(t testing.TB, pid int) bool {
 func (r *Recorder) Lines() []string {
 	out := r.process.Stdout()
 	return lines(out[:strings.LastIndexByte(out, '\n')+1])
+}
+
+// Since are the complete lines told after the first offset bytes, and the offset
+// behind them.
+func (r *Recorder) Since(offset int) (told []string, next int) {
+	out := r.process.StdoutFrom(offset)
+	end := strings.LastIndexByte(out, '\n') + 1
+	return lines(out[:end]), offset + end
 }
 
 // WaitFor waits up to 10 s for a line that matches.

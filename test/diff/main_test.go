@@ -1,0 +1,92 @@
+package diff
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// only chooses scripts by a part of their name.
+var only = flag.String("script", "", "play only scripts whose name contains `TEXT`")
+
+// TestMain fails the run if a lab of this process is left over at its end.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	out, err := exec.Command("ip", "netns", "list").CombinedOutput()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "list the namespaces: %v: %s\n", err, out)
+		code = 1
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, fmt.Sprintf("xdpct-%d-", os.Getpid())) {
+			fmt.Fprintf(os.Stderr, "left over after all tests: namespace %s", line)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// readScripts reads all scripts of testdata.
+func readScripts(t testing.TB) (scripts []*Script) {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.script")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts in testdata: %v", err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := Parse(string(text))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, s := range parsed {
+			s.Name = strings.TrimSuffix(filepath.Base(name), ".script") + "/" + s.Name
+		}
+		scripts = append(scripts, parsed...)
+	}
+	return scripts
+}
+
+// play runs scripts in all their profiles at once, each as a test of its own.
+func play(t *testing.T, scripts []*Script) {
+	if os.Geteuid() != 0 {
+		t.Fatal("this test needs root for network namespaces and AF_XDP: sudo make test-diff")
+	}
+	for _, p := range Profiles {
+		var mine []*Script
+		for _, s := range scripts {
+			for _, name := range s.Profiles {
+				if _, known := profile(name); !known {
+					t.Fatalf("script %s: no profile %q", s.Name, name)
+				}
+				if name == p.Name && strings.Contains(s.Name, *only) {
+					mine = append(mine, s)
+				}
+			}
+		}
+		if len(mine) == 0 {
+			continue
+		}
+		t.Run(p.Name, func(t *testing.T) {
+			t.Parallel()
+			differences, err := NewRig(t, p).Run(mine)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, s := range mine {
+				t.Run(s.Name, func(t *testing.T) {
+					if differences[i] != nil {
+						t.Errorf("%s", differences[i])
+					}
+				})
+			}
+		})
+	}
+}

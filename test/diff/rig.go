@@ -1,0 +1,202 @@
+package diff
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Rig is one profile's gateways: the kernel first, then those that have to show
+// the same.
+type Rig struct {
+	profile  Profile
+	gateways []*Gateway
+	number   int // of the next script
+	round    int
+}
+
+// NewRig starts the kernel and xdpct with one and with two workers.
+func NewRig(t testing.TB, p Profile) *Rig {
+	t.Helper()
+	r := &Rig{profile: p}
+	for _, workers := range []int{0, 1, 2} {
+		r.gateways = append(r.gateways, startGateway(t, p, workers))
+	}
+	return r
+}
+
+// Difference is where a gateway showed something else than the kernel.
+type Difference struct {
+	Script *Script
+	// Profile and Gateway are where.
+	Profile, Gateway string
+	// Step is the index of the step of the script.
+	Step int
+	// Kernel and Got are what was shown.
+	Kernel, Got *Observation
+	// Gone is the deviation that the script names here while nothing differs.
+	Gone string
+}
+
+// String shows the script up to the step, and what both gateways showed.
+func (d *Difference) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s (profile %s, %s), step %d:\n", d.Script.Name, d.Profile, d.Gateway, d.Step+1)
+	cut := *d.Script
+	cut.Steps = cut.Steps[:d.Step+1]
+	fmt.Fprintf(&b, "%s", &cut)
+	if d.Gone != "" {
+		fmt.Fprintf(&b, "both show the same, so there is no deviation %q here:\n%s", d.Gone, d.Kernel)
+		return b.String()
+	}
+	fmt.Fprintf(&b, "the kernel shows\n%s%s shows\n%s", d.Kernel, d.Gateway, d.Got)
+	return b.String()
+}
+
+// running is a script that is being played.
+type running struct {
+	script *Script
+	n      int
+	views  []*view
+	names  []*names
+	next   int       // step to be taken
+	until  time.Time // of the pause that it is in
+	waits  bool
+	failed *Difference
+}
+
+// finished tells whether nothing is left to do.
+func (r *running) finished() bool { return r.failed != nil || r.next == len(r.script.Steps) }
+
+// Run plays all scripts at once and returns the first difference of each; nil for
+// those that have none.
+func (r *Rig) Run(scripts []*Script) ([]*Difference, error) {
+	all := make([]*running, len(scripts))
+	for i, s := range scripts {
+		all[i] = r.start(s)
+	}
+	for {
+		active, pause := r.choose(all)
+		if active == nil && pause == 0 {
+			break
+		}
+		if active == nil {
+			time.Sleep(pause)
+			continue
+		}
+		if err := r.playRound(active); err != nil {
+			return nil, fmt.Errorf("profile %s: %w", r.profile.Name, err)
+		}
+	}
+	differences := make([]*Difference, len(scripts))
+	for i := range all {
+		differences[i] = all[i].failed
+	}
+	return differences, nil
+}
+
+// Flush makes all gateways forget all flows, so that numbers can be used again.
+func (r *Rig) Flush(t testing.TB) {
+	for _, g := range r.gateways {
+		g.control.Flush(t)
+	}
+}
+
+func (r *Rig) start(s *Script) *running {
+	run := &running{script: s, n: r.number}
+	r.number = (r.number + 1) % maxScripts
+	for range r.gateways {
+		v := newView(run.n, s.Family, r.profile.nat)
+		run.views = append(run.views, v)
+		run.names = append(run.names, newNames(s, v, r.profile.gatewayHosts(), r.profile.fixedPorts()))
+	}
+	return run
+}
+
+// choose returns the scripts that have something to do now, or, if there are none,
+// how long it takes until one has; 0 if all are finished.
+func (r *Rig) choose(all []*running) (active []*running, pause time.Duration) {
+	now := time.Now()
+	for _, run := range all {
+		if run.finished() {
+			continue
+		}
+		if step := run.script.Steps[run.next]; step.Packet == nil {
+			if !run.waits {
+				run.waits, run.until = true, now.Add(step.Wait)
+			}
+			if left := run.until.Sub(now); left > 0 {
+				if pause == 0 || left < pause {
+					pause = left
+				}
+				continue
+			}
+		}
+		active = append(active, run)
+	}
+	return active, pause
+}
+
+// playRound takes one step of each script on all gateways and compares.
+func (r *Rig) playRound(active []*running) error {
+	r.round = r.round%60000 + 1
+	evict := false
+	for _, run := range active {
+		evict = evict || run.waits
+		run.waits = false
+	}
+	results := make([]sorted, len(r.gateways))
+	errs := make([]error, len(r.gateways))
+	var wg sync.WaitGroup
+	for i, g := range r.gateways {
+		wg.Go(func() {
+			var out []outgoing
+			for _, run := range active {
+				if p := run.script.Steps[run.next].Packet; p != nil {
+					from := sender(p)
+					out = append(out, outgoing{from, run.views[i].build(p, from)})
+				}
+			}
+			var s shown
+			s, errs[i] = g.play(r.round, evict, out)
+			results[i] = s.sort()
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	for _, run := range active {
+		r.compare(run, results)
+		run.next++
+	}
+	return nil
+}
+
+// compare looks at what the gateways showed of a script's step.
+func (r *Rig) compare(run *running, results []sorted) {
+	step := run.script.Steps[run.next]
+	seen := make([]*Observation, len(r.gateways))
+	for i := range r.gateways {
+		if frames := results[i].packets[run.n]; frames != nil && step.Packet != nil {
+			for _, f := range frames[Outside] {
+				run.views[i].learn(step.Packet, f.packet)
+			}
+		}
+		seen[i] = results[i].observe(run.n, run.names[i])
+	}
+	for i := 1; i < len(seen) && run.failed == nil; i++ {
+		d := &Difference{Script: run.script, Profile: r.profile.Name, Gateway: r.gateways[i].Name, Step: run.next,
+			Kernel: seen[0], Got: seen[i]}
+		same := seen[0].Same(seen[i])
+		if same && step.Differs != "" {
+			d.Gone, run.failed = step.Differs, d
+		} else if !same && step.Differs == "" {
+			run.failed = d
+		}
+	}
+}

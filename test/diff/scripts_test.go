@@ -1,0 +1,8 @@
+package diff
+
+import (
+	"testing"
+)
+
+// TestScripts plays the scripts of testdata.
+func TestScripts(t *testing.T) { play(t, readScripts(t)) }
