@@ -217,9 +217,10 @@ func (p *printer) appendHelper(b []byte, s *flowtable.Snapshot) []byte {
 	return b
 }
 
-// appendState appends the TCP state and a blank; nothing for other protocols.
+// appendState appends the TCP state and a blank; nothing for other protocols, and
+// in an event about another change.
 func appendState(b []byte, s *flowtable.Snapshot) []byte {
-	if s.Orig.Proto != protoTCP {
+	if s.Orig.Proto != protoTCP || s.SameState {
 		return b
 	}
 	b = append(b, flowtable.TCPState(s.State).String()...)

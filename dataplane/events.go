@@ -22,13 +22,13 @@ type eventOutlet struct {
 	by *flowtable.Process
 }
 
-// emitFlow tells subscribers that a flow began or changed.
-func (w *Worker) emitFlow(kind flowtable.EventKind, idx uint32) {
+// emitFlow tells subscribers that a flow began or changed, and what of it.
+func (w *Worker) emitFlow(kind flowtable.EventKind, changed flowtable.Changes, idx uint32) {
 	if !w.edge.events.wanted.Load() {
 		return
 	}
 	var e flowtable.Event
-	w.flows.table.FlowEvent(&e, kind, idx, w.clock.now, w.clock.wall)
+	w.flows.table.FlowEvent(&e, kind, changed, idx, w.clock.now, w.clock.wall)
 	w.publish(&e)
 }
 

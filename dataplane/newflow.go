@@ -185,7 +185,7 @@ func (w *Worker) insert(p *pkt, c *nat.Choice, f *flowtable.NewFlow) bool {
 	w.attachHelper(p, idx)
 	p.ref = flowtable.RefOf(idx, flowtable.DirOriginal)
 	w.count.flowsNew.Add(1)
-	w.emitFlow(flowtable.EventNew, idx)
+	w.emitFlow(flowtable.EventNew, flowtable.ChangeState, idx)
 	return true
 }
 

@@ -69,7 +69,7 @@ func (w *Worker) advance(p *pkt) {
 			w.account(p)
 		}
 		if step.Changes != 0 {
-			w.emitFlow(flowtable.EventUpdate, idx)
+			w.emitFlow(flowtable.EventUpdate, step.Changes, idx)
 		}
 	case flowtable.OutcomeRestart:
 		w.removeFlow(idx, flowtable.EndImmediate)

@@ -138,7 +138,7 @@ func (r *allocRun) snapshots() {
 	for _, i := range r.idx {
 		r.tb.AddExt(i)
 		r.tb.Read(i, r.now, &s)
-		r.tb.FlowEvent(&r.event, EventUpdate, i, r.now, 0)
+		r.tb.FlowEvent(&r.event, EventUpdate, ChangeReply, i, r.now, 0)
 	}
 	r.remove()
 }

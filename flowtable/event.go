@@ -93,12 +93,18 @@ type Event struct {
 	Expectation Expectation
 }
 
-// FlowEvent fills e for a flow that began or changed. It prints the full
-// time-out, as the kernel does because it just set it. Owner: worker.
-func (t *Table) FlowEvent(e *Event, kind EventKind, idx uint32, now Tick, wall int64) {
+// FlowEvent fills e for a flow that began or changed, and what of it. It prints
+// the time left, which is all of the time-out if the packet renewed it, and of a
+// change that is not of the state (a first answer that TCP ignores) no state
+// (net/netfilter/nf_conntrack_netlink.c, ctnetlink_conntrack_event). Owner: worker.
+func (t *Table) FlowEvent(e *Event, kind EventKind, changed Changes, idx uint32, now Tick, wall int64) {
 	e.Kind, e.Expect, e.Deleted, e.Immediate, e.Evicted, e.Time = kind, false, false, false, false, wall
 	t.Snapshot(idx, now, &e.Flow)
+	e.Flow.SameState = kind == EventUpdate && changed&ChangeState == 0
 	e.Left = e.Flow.FullTimeout.Seconds()
+	if e.Flow.LastSeen != now {
+		e.Left = e.Flow.Timeout
+	}
 }
 
 // EndEvent fills e for a flow that ends, before Remove. Owner: worker.

@@ -39,6 +39,9 @@ type Snapshot struct {
 	// Start is when the flow was made, Stop when it ended, in Unix nanoseconds;
 	// 0 = not kept, not yet.
 	Start, Stop int64
+	// SameState tells that an event is about something else than the state, which
+	// conntrack then does not print.
+	SameState bool
 }
 
 // readRetries bounds Read: a record that changes hands that often during one
@@ -94,7 +97,7 @@ func (t *Table) copyFlow(idx uint32, f *Flow, s *Snapshot) {
 	s.FullTimeout = Tick(meta) & MaxTimeout
 	s.LastSeen = Tick(load32((*uint32)(&f.LastSeen)))
 	s.Created = Tick(load32((*uint32)(&f.Created)))
-	s.Helper, s.Master = 0, FlowID{}
+	s.Helper, s.Master, s.SameState = 0, FlowID{}, false
 	if e := load32(&f.Ext); e != 0 && int(e) < len(t.exts) {
 		s.Helper, s.Master = t.exts[e].Helper, t.exts[e].Master
 	}

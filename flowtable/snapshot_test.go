@@ -63,8 +63,9 @@ func TestEvents(t *testing.T) {
 		fill func(*Event)
 		want Event
 	}{
-		{"new prints the full time-out", func(e *Event) { tb.FlowEvent(e, EventNew, idx, 0, 5) }, Event{Kind: EventNew, Left: 120, Time: 5}},
-		{"update", func(e *Event) { tb.FlowEvent(e, EventUpdate, idx, 3, 6) }, Event{Kind: EventUpdate, Left: 120, Time: 6}},
+		{"new prints the full time-out", func(e *Event) { tb.FlowEvent(e, EventNew, ChangeState, idx, 0, 5) }, Event{Kind: EventNew, Left: 120, Time: 5}},
+		{"renewed prints the full time-out", func(e *Event) { tb.FlowEvent(e, EventUpdate, ChangeState, idx, 0, 6) }, Event{Kind: EventUpdate, Left: 120, Time: 6}},
+		{"ignored prints the rest", func(e *Event) { tb.FlowEvent(e, EventUpdate, ChangeReply, idx, 17, 6) }, Event{Kind: EventUpdate, Left: 118, Time: 6, Flow: Snapshot{SameState: true}}},
 		{"expired prints none", func(e *Event) { tb.EndEvent(e, EndExpired, idx, 2000, 7) }, Event{Kind: EventDestroy, Time: 7}},
 		{"deleted prints the rest", func(e *Event) { tb.EndEvent(e, EndDeleted, idx, 17, 8) }, Event{Kind: EventDestroy, Left: 118, Deleted: true, Time: 8}},
 		{"killed by a packet", func(e *Event) { tb.EndEvent(e, EndImmediate, idx, 17, 9) }, Event{Kind: EventDestroy, Left: 118, Immediate: true, Time: 9}},
@@ -74,7 +75,7 @@ func TestEvents(t *testing.T) {
 		if got.Flow.Orig != tu || got.Flow.Index != idx {
 			t.Errorf("%s: flow %+v", c.name, got.Flow)
 		}
-		got.Flow = Snapshot{}
+		got.Flow = Snapshot{SameState: got.Flow.SameState}
 		if got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ type Gateway struct {
 	ends    [2]*end
 	events  *lab.Recorder
 	told    int // bytes of events that have been read
-	listing []string
+	syncs   int
 }
 
 // MAC addresses of scripts/lab.
@@ -79,8 +80,10 @@ var sentinelPorts = []uint16{10240, 10304}
 
 // sync waits until all that was sent before has gone through the gateway, and its
 // events are told: it sends packets behind it, to each worker, from both ends, and
-// waits for those. The round makes them a new flow.
-func (g *Gateway) sync(round int, told *[]string, arrived *[2][]frame) error {
+// waits for those. Their other port is a new one each time, so they are new flows.
+func (g *Gateway) sync(told *[]string, arrived *[2][]frame) error {
+	g.syncs = g.syncs%60000 + 1
+	round := g.syncs
 	deadline := time.Now().Add(syncTimeout)
 	client, server := address("client", 4, sentinel, natAddresses{}), address("server", 4, sentinel, natAddresses{})
 	var answers []natted
@@ -188,21 +191,31 @@ type shown struct {
 	flows   []string
 }
 
+// batchSize is how many packets are sent before they are waited for: fewer than the
+// events that fit into the kernel's buffer, where they would otherwise be put
+// together with later ones.
+const batchSize = 100
+
 // play sends the packets and returns what the gateway then shows. evict makes the
 // kernel notice first what has timed out, which a listing does.
-func (g *Gateway) play(round int, evict bool, packets []outgoing) (s shown, err error) {
+func (g *Gateway) play(evict bool, packets []outgoing) (s shown, err error) {
 	if evict {
 		if _, err := g.list(); err != nil {
 			return s, err
 		}
 	}
-	for _, p := range packets {
-		if err := g.ends[p.from].send(p.bytes); err != nil {
+	for batch := range slices.Chunk(append(packets, outgoing{}), batchSize) {
+		for _, p := range batch {
+			if p.bytes == nil {
+				continue
+			}
+			if err := g.ends[p.from].send(p.bytes); err != nil {
+				return s, err
+			}
+		}
+		if err := g.sync(&s.events, &s.arrived); err != nil {
 			return s, err
 		}
-	}
-	if err := g.sync(round, &s.events, &s.arrived); err != nil {
-		return s, err
 	}
 	time.Sleep(settle)
 	for side := range g.ends {

@@ -14,7 +14,6 @@ type Rig struct {
 	profile  Profile
 	gateways []*Gateway
 	number   int // of the next script
-	round    int
 }
 
 // NewRig starts the kernel and xdpct with one and with two workers.
@@ -141,7 +140,6 @@ func (r *Rig) choose(all []*running) (active []*running, pause time.Duration) {
 
 // playRound takes one step of each script on all gateways and compares.
 func (r *Rig) playRound(active []*running) error {
-	r.round = r.round%60000 + 1
 	evict := false
 	for _, run := range active {
 		evict = evict || run.waits
@@ -160,7 +158,7 @@ func (r *Rig) playRound(active []*running) error {
 				}
 			}
 			var s shown
-			s, errs[i] = g.play(r.round, evict, out)
+			s, errs[i] = g.play(evict, out)
 			results[i] = s.sort()
 		})
 	}
