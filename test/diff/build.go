@@ -18,6 +18,7 @@ const (
 	protoGRE    = 47
 	protoICMPv6 = 58
 	protoSCTP   = 132
+	protoLite   = 136 // UDP-Lite
 )
 
 // protocolOf is the IP protocol number of a packet.
@@ -29,6 +30,8 @@ func protocolOf(p *Packet, family int) uint8 {
 		return protoUDP
 	case "gre":
 		return protoGRE
+	case "udplite":
+		return protoLite
 	case "sctp":
 		return protoSCTP
 	case "icmp":
@@ -70,7 +73,7 @@ func (v *view) build(p *Packet, from Side) []byte {
 	switch p.Proto {
 	case "tcp":
 		l4 = buildTCP(p, src.port, dst.port)
-	case "udp":
+	case "udp", "udplite":
 		l4 = buildUDP(p, src.port, dst.port)
 	case "icmp":
 		l4 = v.buildICMP(p, src.port, from)
@@ -257,7 +260,7 @@ func finishChecksum(p *Packet, l4 []byte, proto uint8, src, dst netip.Addr) {
 		return
 	}
 	sum := checksum(pseudoSum(proto, src, dst, len(l4)), l4)
-	if proto == protoUDP && sum == 0 {
+	if (proto == protoUDP || proto == protoLite) && sum == 0 {
 		sum = 0xffff
 	}
 	binary.BigEndian.PutUint16(l4[at:], sum^uint16(wrong))
@@ -271,7 +274,7 @@ func checksumAt(proto uint8) (at int, ok bool) {
 	switch proto {
 	case protoTCP:
 		return 16, true
-	case protoUDP:
+	case protoUDP, protoLite:
 		return 6, true
 	case protoICMP, protoICMPv6:
 		return 2, true

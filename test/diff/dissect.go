@@ -95,7 +95,7 @@ func (d *dissected) v6(b []byte) {
 // numbers finds ports and ids.
 func (d *dissected) numbers() {
 	switch d.proto {
-	case protoTCP, protoUDP, protoSCTP:
+	case protoTCP, protoUDP, protoSCTP, protoLite:
 		if len(d.l4) >= 4 {
 			d.sport, d.dport = binary.BigEndian.Uint16(d.l4), binary.BigEndian.Uint16(d.l4[2:])
 			d.ports = true

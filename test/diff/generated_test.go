@@ -53,7 +53,7 @@ func TestRandom(t *testing.T) {
 					t.Fatalf("seeds %d to %d: %v", seed-randomBatch, seed-1, err)
 				}
 				count += len(scripts)
-				reportSmallest(t, rig, differences)
+				reportSmallest(t, rig, confirm(t, rig, differences))
 			}
 			t.Logf("%d random scripts from seed %d on", count, first)
 		})

@@ -54,6 +54,23 @@ func readScripts(t testing.TB) (scripts []*Script) {
 	return scripts
 }
 
+// confirm returns the differences that come again. Of the others there may be few.
+func confirm(t *testing.T, rig *Rig, differences []*Difference) []*Difference {
+	t.Helper()
+	real, chance, err := rig.Confirm(differences)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range chance {
+		t.Logf("differed once and not when played again: %s", d)
+	}
+	if allowed := 3 + len(differences)/50; len(chance) > allowed {
+		t.Errorf("%d of %d scripts differed once and not when played again: more than chance (%d)",
+			len(chance), len(differences), allowed)
+	}
+	return real
+}
+
 // play runs scripts in all their profiles at once, each as a test of its own.
 func play(t *testing.T, scripts []*Script) {
 	if os.Geteuid() != 0 {
@@ -76,10 +93,12 @@ func play(t *testing.T, scripts []*Script) {
 		}
 		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()
-			differences, err := NewRig(t, p).Run(mine)
+			rig := NewRig(t, p)
+			differences, err := rig.Run(mine)
 			if err != nil {
 				t.Fatal(err)
 			}
+			differences = confirm(t, rig, differences)
 			for i, s := range mine {
 				t.Run(s.Name, func(t *testing.T) {
 					if differences[i] != nil {

@@ -34,7 +34,7 @@ import (
 //	via=client|server            the end that sends, where the source does not tell
 //
 // Words of TCP: flags first (letters of SAFRPUEC, or 0), seq=N ack=N win=N mss=N
-// wscale=N sackok ts=N/N sack=N-N[,N-N] doff=N urg=N. Of UDP: ulen=N nosum. Of ICMP:
+// wscale=N sackok ts=N/N sack=N-N[,N-N] doff=N urg=N. Of UDP and udplite: ulen=N nosum. Of ICMP:
 // the type by name (echo, reply, unreach ...) or type=N, code=N id=N icmpseq=N mtu=N,
 // quote=N: of the quoted packet only N bytes. Of SCTP: the name of the chunk (init,
 // init_ack, cookie_echo ...), vtag=N itag=N. Of GRE: key=N. Of ip: proto=N.
@@ -137,11 +137,12 @@ var generalWords = map[string]int{
 var protocolWords = map[string]map[string]int{
 	"tcp": {"seq": wordNumber, "ack": wordNumber, "win": wordNumber, "mss": wordNumber, "wscale": wordNumber,
 		"sackok": wordFlag, "ts": wordText, "sack": wordText, "doff": wordNumber, "urg": wordNumber},
-	"udp":  {"ulen": wordNumber, "nosum": wordFlag},
-	"icmp": {"type": wordNumber, "code": wordNumber, "id": wordNumber, "icmpseq": wordNumber, "mtu": wordNumber, "quote": wordNumber},
-	"sctp": {"vtag": wordNumber, "itag": wordNumber},
-	"gre":  {"key": wordNumber},
-	"ip":   {"proto": wordNumber},
+	"udp":     {"ulen": wordNumber, "nosum": wordFlag},
+	"udplite": {"ulen": wordNumber, "nosum": wordFlag},
+	"icmp":    {"type": wordNumber, "code": wordNumber, "id": wordNumber, "icmpseq": wordNumber, "mtu": wordNumber, "quote": wordNumber},
+	"sctp":    {"vtag": wordNumber, "itag": wordNumber},
+	"gre":     {"key": wordNumber},
+	"ip":      {"proto": wordNumber},
 }
 
 // ParsePacket reads one packet.

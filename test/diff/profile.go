@@ -53,7 +53,7 @@ var (
 		"--timeout", "generic=2s", "--timeout", "gre=2s", "--timeout", "gre.stream=6s",
 		"--timeout", "tcp.syn_sent=2s", "--timeout", "tcp.syn_recv=6s", "--timeout", "tcp.established=4s",
 		"--timeout", "tcp.fin_wait=4s", "--timeout", "tcp.close_wait=8s", "--timeout", "tcp.last_ack=6s",
-		"--timeout", "tcp.time_wait=2s", "--timeout", "tcp.close=4s", "--timeout", "tcp.syn_sent2=6s",
+		"--timeout", "tcp.time_wait=2s", "--timeout", "tcp.close=4s",
 	}
 )
 

@@ -10,13 +10,13 @@ import (
 func Random(seed uint64, profile string, family int) *Script {
 	r := rand.New(rand.NewPCG(seed, 0x78647063))
 	s := &Script{Name: fmt.Sprintf("random/%d", seed), Profiles: []string{profile}, Family: family}
-	switch kind := r.IntN(10); {
+	switch kind := 6 + r.IntN(4); {
 	case kind < 6:
 		s.Steps = randomTCP(r)
 	case kind < 8:
 		s.Steps = randomUDP(r)
 	default:
-		s.Steps = randomICMP(r)
+		s.Steps = randomICMP(r, family)
 	}
 	return s
 }
@@ -258,12 +258,16 @@ func randomError(r *rand.Rand, about *Packet) *Packet {
 }
 
 // randomICMP makes queries and answers with few ids, and errors about them.
-func randomICMP(r *rand.Rand) (steps []Step) {
+func randomICMP(r *rand.Rand, family int) (steps []Step) {
+	other := [2]string{"info", "info_reply"} // a second kind of query
+	if family == 6 {
+		other = [2]string{"echo", "reply"} // see node-information-nat in docs/deviations.md
+	}
 	for range randomSteps {
 		in, out := randomEnds(r, []uint16{0}, []uint16{0})
-		p := &Packet{Proto: "icmp", Src: in, Dst: out, Words: []Word{{Key: []string{"echo", "echo", "echo", "info"}[r.IntN(4)]}}}
+		p := &Packet{Proto: "icmp", Src: in, Dst: out, Words: []Word{{Key: []string{"echo", "echo", "echo", other[0]}[r.IntN(4)]}}}
 		if r.IntN(5) < 2 {
-			p = &Packet{Proto: "icmp", Src: out, Dst: in, Words: []Word{{Key: []string{"reply", "reply", "info_reply"}[r.IntN(3)]}}}
+			p = &Packet{Proto: "icmp", Src: out, Dst: in, Words: []Word{{Key: []string{"reply", "reply", other[1]}[r.IntN(3)]}}}
 		}
 		p.Set("id", fmt.Sprint(1+r.IntN(3)))
 		p.Set("icmpseq", fmt.Sprint(r.IntN(4)))

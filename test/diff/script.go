@@ -32,8 +32,8 @@ type Step struct {
 
 // Packet is a packet as its sender's side of the gateway names the hosts.
 type Packet struct {
-	// Proto is tcp, udp, icmp (of the script's family), sctp, gre or ip (any other
-	// protocol, named by proto=).
+	// Proto is tcp, udp, udplite, icmp (of the script's family), sctp, gre or ip (any
+	// other protocol, named by proto=).
 	Proto    string
 	Src, Dst Endpoint
 	// Words are all else that was said about the packet, in this order.

@@ -39,7 +39,7 @@ func endText(n *names, d *dissected, a netip.Addr, port uint16) string {
 	if !d.ports {
 		return n.addr(a)
 	}
-	return n.addr(a) + ":" + n.port(port)
+	return n.addr(a) + ":" + n.port(a, port)
 }
 
 func (d *dissected) showIP(s *strings.Builder, n *names) {
@@ -66,14 +66,14 @@ func (d *dissected) showL4(s *strings.Builder, n *names, quoted bool) {
 	switch {
 	case d.proto == protoTCP && len(b) >= 20:
 		showTCP(s, b)
-	case d.proto == protoUDP && len(b) >= 8:
+	case (d.proto == protoUDP || d.proto == protoLite) && len(b) >= 8:
 		fmt.Fprintf(s, " ulen=%d payload=%s", binary.BigEndian.Uint16(b[4:]), digest(b[8:]))
 	case d.proto == protoSCTP && len(b) >= 12:
 		fmt.Fprintf(s, " vtag=%d chunks=%x", binary.BigEndian.Uint32(b[4:]), b[12:])
 	case (d.proto == protoICMP || d.proto == protoICMPv6) && len(b) >= 8:
 		fmt.Fprintf(s, " type=%d code=%d", b[0], b[1])
 		if d.query {
-			fmt.Fprintf(s, " id=%s seq=%d payload=%s", n.port(d.id), binary.BigEndian.Uint16(b[6:]), digest(b[8:]))
+			fmt.Fprintf(s, " id=%s seq=%d payload=%s", n.id(d.src, d.dst, d.id), binary.BigEndian.Uint16(b[6:]), digest(b[8:]))
 		} else if d.icmpError() {
 			fmt.Fprintf(s, " rest=%x quoting (%s)", b[4:8], showPacket(b[8:], n, true))
 		} else {
@@ -122,7 +122,7 @@ func (d *dissected) showChecksum(s *strings.Builder, n *names, quoted bool) {
 	case d.proto == protoUDP && field == 0:
 		s.WriteString(" nosum")
 	case !d.whole || d.more:
-		if !n.chosen(d.sport) && !n.chosen(d.dport) && !n.chosen(d.id) {
+		if !d.chosen(n) {
 			fmt.Fprintf(s, " sum=%#04x", field)
 		}
 	case d.proto == protoSCTP && len(d.l4) >= 12:
@@ -133,10 +133,16 @@ func (d *dissected) showChecksum(s *strings.Builder, n *names, quoted bool) {
 		}
 	case checksum(pseudoSum(d.proto, d.src, d.dst, len(d.l4)), d.l4) != 0:
 		s.WriteString(" BADSUM")
-		if !quoted && !n.chosen(d.sport) && !n.chosen(d.dport) && !n.chosen(d.id) {
+		if !quoted && !d.chosen(n) {
 			fmt.Fprintf(s, "=%#04x", field)
 		}
 	}
+}
+
+// chosen tells whether NAT chose one of the packet's ports or its id.
+func (d *dissected) chosen(n *names) bool {
+	return d.ports && (n.chosen(d.src, d.sport) || n.chosen(d.dst, d.dport)) ||
+		d.query && (n.chosen(d.src, d.id) || n.chosen(d.dst, d.id))
 }
 
 func protoName(proto uint8) string {
@@ -151,6 +157,8 @@ func protoName(proto uint8) string {
 		return "sctp"
 	case protoGRE:
 		return "gre"
+	case protoLite:
+		return "udplite"
 	}
 	return fmt.Sprintf("proto-%d", proto)
 }
