@@ -73,6 +73,13 @@ test-unit: ## unit tests of all packages (those that need root skip without it)
 test-root: build ## real programs and the kernel against xdpct, in namespaces (root)
 	go test -count=1 -timeout 8m ./test/... $(E2E)
 
+# How long random scripts are played; SEED=N begins with those of a seed.
+RANDOM_TIME ?= 2m
+
+.PHONY: test-diff
+test-diff: build ## the kernel and xdpct packet by packet, and random packets for RANDOM_TIME (2m) (root)
+	go test -count=1 -timeout 20m ./test/diff -random $(RANDOM_TIME) $(if $(SEED),-seed $(SEED))
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (30s)
 	@scripts/fuzz $(FUZZTIME) $$(go list ./...)

@@ -47,7 +47,7 @@ func (l *Lab) StartGateway(t testing.TB, flags ...string) *Gateway {
 }
 
 // StartKernel makes the kernel the gateway. Of the flags it understands those
-// about NAT and passes over the others; the FTP helper is always on port 21.
+// about NAT, time-outs and accounting and passes over the others; the FTP helper is always on port 21.
 func (l *Lab) StartKernel(t testing.TB, flags ...string) *Gateway {
 	t.Helper()
 	var args []string
