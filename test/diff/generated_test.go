@@ -8,9 +8,6 @@ import (
 	"time"
 )
 
-// TestTCPTable walks through the TCP table cell by cell.
-func TestTCPTable(t *testing.T) { play(t, named("table/", TCPTable())) }
-
 // TestTCPFlags tries every set of TCP flags.
 func TestTCPFlags(t *testing.T) { play(t, named("flags/", TCPFlags())) }
 
