@@ -66,8 +66,8 @@ func startGateway(t testing.TB, p Profile, workers int) *Gateway {
 			t.Fatalf("xdpct has %d workers, want %d", len(g.control.WorkerCounters(t)), workers)
 		}
 	}
-	g.ends[Inside] = openEnd(t, g.lab.Client.Name, clientMAC, lanMAC)
-	g.ends[Outside] = openEnd(t, g.lab.Server.Name, serverMAC, wanMAC)
+	g.ends[Inside] = openEnd(t, g.lab.Client, clientMAC, lanMAC)
+	g.ends[Outside] = openEnd(t, g.lab.Server, serverMAC, wanMAC)
 	g.events = g.control.Events(t)
 	return g
 }

@@ -2,15 +2,14 @@ package diff
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
-	"runtime"
 	"sync"
 	"testing"
 
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpct/xdpct/test/lab"
 )
 
 // end is the wire at a client or a server: what it sends and receives goes past
@@ -35,12 +34,12 @@ type frame struct {
 
 // openEnd opens the interface eth0 of a namespace. Packets to the gateway are sent
 // to the MAC address gw.
-func openEnd(t testing.TB, namespace string, own, gw net.HardwareAddr) *end {
+func openEnd(t testing.TB, namespace *lab.Namespace, own, gw net.HardwareAddr) *end {
 	t.Helper()
 	e := &end{own: own, gw: gw, finished: make(chan struct{})}
 	e.received = sync.NewCond(&e.mu)
-	if err := inNamespace(namespace, e.open); err != nil {
-		t.Fatalf("open a packet socket in %s: %v", namespace, err)
+	if err := namespace.Do(e.open); err != nil {
+		t.Fatalf("open a packet socket in %s: %v", namespace.Name, err)
 	}
 	go e.receive()
 	t.Cleanup(func() {
@@ -51,33 +50,6 @@ func openEnd(t testing.TB, namespace string, own, gw net.HardwareAddr) *end {
 		_ = unix.Close(e.fd)
 	})
 	return e
-}
-
-// inNamespace runs f on a thread that is in a network namespace.
-func inNamespace(name string, f func() error) error {
-	runtime.LockOSThread()
-	home, err := netns.Get()
-	if err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	defer func() { _ = home.Close() }()
-	there, err := netns.GetFromName(name)
-	if err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	defer func() { _ = there.Close() }()
-	if err := netns.Set(there); err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	err = f()
-	if back := netns.Set(home); back != nil {
-		return errors.Join(err, back) // the thread stays locked, and ends with its goroutine
-	}
-	runtime.UnlockOSThread()
-	return err
 }
 
 func networkOrder(n uint16) uint16 { return n<<8 | n>>8 }
