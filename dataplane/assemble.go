@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"github.com/xdpct/xdpct/dataplane/fib"
 	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/nat"
 	"github.com/xdpct/xdpct/packet"
@@ -193,40 +194,37 @@ func (w *Worker) sumSCTP(p *pkt) {
 	packet.SCTP(l4).SetChecksum(sum.Checksum())
 }
 
-// restTooBig reports whether a later piece is larger than an MTU.
-func (w *Worker) restTooBig(p *pkt, mtu uint16) bool {
-	var h packet.Headers
-	for i := p.rest; i != 0; i = w.aside.pool[i].next {
-		if w.piece(i, &h); h.IPLen() > int(mtu) {
-			return true
-		}
-	}
-	return false
-}
-
 // forwardRest writes the headers of the later pieces for their way out. It reports
-// false if one has no hop left; an answer is due for first pieces only (RFC 1122
-// §3.2.2.4).
-func (w *Worker) forwardRest(p *pkt, dst, src *[6]byte) bool {
+// false if one does not fit the way out or has no hop left. The sender is told of the
+// former; an answer to the latter is due for first pieces only (RFC 1122 §3.2.2.4).
+func (w *Worker) forwardRest(p *pkt, hop *fib.NextHop) bool {
 	var h packet.Headers
 	for i := p.rest; i != 0; i = w.aside.pool[i].next {
-		b := w.piece(i, &h)
-		if h.TTL <= 1 {
+		switch w.piece(i, &h); {
+		case h.IPLen() > int(hop.MTU):
+			w.tooBig(p, hop.MTU)
+			return false
+		case h.TTL <= 1:
 			p.drop(DropTTLExpired)
 			return false
 		}
+	}
+	for i := p.rest; i != 0; i = w.aside.pool[i].next {
+		b := w.piece(i, &h)
 		if h.Family == packet.IPv4 {
 			packet.IPv4Header(b[h.L3:]).DecrementTTL()
 		} else {
 			packet.IPv6Header(b[h.L3:]).DecrementHopLimit()
 		}
-		packet.Ethernet(b).SetAddrs(dst, src)
+		packet.Ethernet(b).SetAddrs(&hop.DstMAC, &hop.SrcMAC)
 	}
+	p.verdict = VerdictForwardPieces
 	return true
 }
 
-// transmitRest puts the later pieces behind the first one.
-func (w *Worker) transmitRest(p *pkt) {
+// transmitPieces puts all pieces on the way out.
+func (w *Worker) transmitPieces(p *pkt) {
+	w.queueTX(p.out, p.addr, uint32(len(p.frame)))
 	for i := p.rest; i != 0; i = w.aside.release(i) {
 		f := &w.aside.pool[i]
 		w.queueTX(p.out, f.addr, f.len)

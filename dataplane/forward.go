@@ -30,17 +30,17 @@ func (w *Worker) forwardOne(p *pkt) {
 		return
 	}
 	hop := w.routes.now.Hop(p.hop)
-	if int(p.hdr.End-p.hdr.L3) > int(hop.MTU) || p.rest != 0 && w.restTooBig(p, hop.MTU) {
+	if int(p.hdr.End-p.hdr.L3) > int(hop.MTU) {
 		w.tooBig(p, hop.MTU)
+		return
+	}
+	if p.rest != 0 && !w.forwardRest(p, hop) {
 		return
 	}
 	if p.hdr.Family == packet.IPv4 {
 		packet.IPv4Header(p.frame[p.hdr.L3:]).DecrementTTL()
 	} else {
 		packet.IPv6Header(p.frame[p.hdr.L3:]).DecrementHopLimit()
-	}
-	if p.rest != 0 && !w.forwardRest(p, &hop.DstMAC, &hop.SrcMAC) {
-		return
 	}
 	if !hop.Valid {
 		w.hold(p, hop)

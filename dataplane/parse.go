@@ -19,8 +19,8 @@ const (
 // ones: as soon as the hashes of a group are known, the table's buckets for
 // them are asked for, and when those have come, the records that they name.
 //
-// Reads: frame; verify of the burst. Writes: hdr, plain, tuple, hash, keys; inner
-// and related for ICMP errors; verdict; frame, addr, in and rest of datagrams that
+// Reads: frame; verify of the burst. Writes: hdr, plain, tuple, hash, keys;
+// related for ICMP errors; verdict; frame, addr, in and rest of datagrams that
 // came in pieces.
 func (w *Worker) parse(b *burst) {
 	t := w.flows.table
@@ -176,9 +176,10 @@ func isICMPv6(p *pkt) bool {
 // answered (nf_conntrack_inet_error).
 func (w *Worker) parseQuoted(p *pkt) {
 	var quoted flowtable.Tuple
-	if packet.ParseInner(p.frame, int(p.hdr.Payload), &p.inner) != packet.ParseOK ||
-		p.inner.Family != p.hdr.Family ||
-		!flowtable.TupleOf(p.frame, &p.inner, &quoted) {
+	var inner packet.Headers
+	if packet.ParseInner(p.frame, int(p.hdr.Payload), &inner) != packet.ParseOK ||
+		inner.Family != p.hdr.Family ||
+		!flowtable.TupleOf(p.frame, &inner, &quoted) {
 		p.drop(DropICMPUnmatched)
 		return
 	}

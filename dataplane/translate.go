@@ -3,13 +3,14 @@ package dataplane
 import (
 	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/nat"
+	"github.com/xdpct/xdpct/packet"
 )
 
 // translate gives each packet of a translated flow the addresses and ports of
 // the other side. It only applies what track chose: the packet must look as
 // the packets that the opposite direction answers.
 //
-// Reads: hdr, plain, inner, tuple, ref, related, bare. Writes: the headers of
+// Reads: hdr, plain, tuple, ref, related, bare. Writes: the headers of
 // the frame, and of the later pieces of its datagram.
 func (w *Worker) translate(b *burst) {
 	for i := range b.n {
@@ -37,7 +38,9 @@ func (w *Worker) translateOne(p *pkt) {
 	if p.related {
 		quoted := p.tuple.Invert()
 		w.flows.table.Tuple(idx, dir.Opposite(), &to)
-		nat.RewriteICMPError(p.frame, &p.hdr, &p.inner, &quoted, &to)
+		var inner packet.Headers
+		packet.ParseInner(p.frame, int(p.hdr.Payload), &inner) // as it did in parse
+		nat.RewriteICMPError(p.frame, &p.hdr, &inner, &quoted, &to)
 	} else {
 		w.flows.table.Target(idx, dir, &to)
 		nat.Rewrite(p.frame, &p.hdr, &p.tuple, &to)

@@ -21,9 +21,8 @@ func (w *Worker) transmit(b *burst) {
 		switch p.verdict {
 		case VerdictForward:
 			w.queueTX(p.out, p.addr, uint32(len(p.frame)))
-			if p.rest != 0 {
-				w.transmitRest(p)
-			}
+		case VerdictForwardPieces:
+			w.transmitPieces(p)
 		case VerdictPunt:
 			w.puntOne(p)
 		case VerdictDrop:
