@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/xml"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -346,15 +347,16 @@ func (s *slowly) Read(p []byte) (int, error) {
 }
 
 func TestListingUsesConstantMemory(t *testing.T) {
-	b := newBackend(t, 2, 1<<16)
-	b.mustFill(t, 0, 50000)
-	b.mustFill(t, 1, 50000)
+	const flows = 1_000_000
+	b := newBackend(t, 2, flows/2)
+	b.mustFill(t, 0, flows/2)
+	b.mustFill(t, 1, flows/2)
 	_, path := mustListen(t, b)
 	count := func() {
 		n := 0
 		res, err := control.NewClient(path).Get(t.Context(), "/flows", nil, writerFunc(func(p []byte) { n += bytes.Count(p, []byte("\n")) }))
-		if err != nil || res.Count != 100000 || n != 100000 {
-			t.Errorf("%d lines, count %d, %v; want 100000", n, res.Count, err)
+		if err != nil || res.Count != flows || n != flows {
+			t.Errorf("%d lines, count %d, %v; want %d", n, res.Count, err, flows)
 		}
 	}
 	count()
@@ -363,7 +365,7 @@ func TestListingUsesConstantMemory(t *testing.T) {
 	count()
 	runtime.ReadMemStats(&after)
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20 {
-		t.Errorf("a listing of 100000 flows allocated %d bytes in all, want less than 1 MiB", grown)
+		t.Errorf("a listing of %d flows allocated %d bytes in all, want less than 1 MiB", flows, grown)
 	}
 }
 
@@ -404,6 +406,79 @@ func TestListingSkipsWhatWorkersChange(t *testing.T) {
 	}
 	close(stop)
 	worker.Wait()
+}
+
+// TestListingShowsEachFlowOnce lists again and again while flows come and go around
+// those that stay: each of these is there once, and no id twice.
+func TestListingShowsEachFlowOnce(t *testing.T) {
+	const stay = 2000
+	b := newBackend(t, 1, 2*stay)
+	table := b.tables[0]
+	tuple := func(i int) (orig, reply flowtable.Tuple) {
+		orig = mustTuple(17, "10.0.0.1", "192.0.2.1", uint16(1000+i), 53)
+		return orig, orig.Invert()
+	}
+	insert := func(i int) uint32 {
+		orig, reply := tuple(i)
+		idx, res := table.Insert(&orig, &reply, b.now)
+		if res != flowtable.InsertOK {
+			t.Errorf("insert: %v", res)
+		}
+		table.Refresh(idx, 1600, b.now)
+		return idx
+	}
+	for i := range stay { // with gaps for those that come and go
+		insert(i)
+		table.Remove(insert(30000 + i))
+	}
+	stop := make(chan struct{})
+	var worker sync.WaitGroup
+	worker.Go(func() {
+		var young []uint32
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			young = append(young, insert(10000+i%20000))
+			if len(young) > stay/2 {
+				table.Remove(young[0])
+				young = young[1:]
+			}
+		}
+	})
+	_, path := mustListen(t, b)
+	for range 50 {
+		body, _ := mustGet(t, path, "/flows", "format=id")
+		checkOnce(t, body, stay)
+	}
+	close(stop)
+	worker.Wait()
+}
+
+// checkOnce asserts that no id is in the listing twice, and all flows from the
+// first ports are.
+func checkOnce(t *testing.T, body string, stay int) {
+	t.Helper()
+	ids, there := make(map[string]bool), 0
+	for line := range strings.Lines(body) {
+		_, id, ok := strings.Cut(strings.TrimSpace(line), " use=1 id=")
+		if !ok || ids[id] {
+			t.Errorf("torn, or there twice: %q", line)
+		}
+		ids[id] = true
+		var sport int
+		if _, err := fmt.Sscanf(line, "udp 17 100 src=10.0.0.1 dst=192.0.2.1 sport=%d dport=53 ", &sport); err != nil {
+			t.Errorf("%v: %q", err, line)
+		}
+		if sport < 1000+stay {
+			there++
+		}
+	}
+	if there != stay {
+		t.Errorf("%d of the flows that stay are listed, want %d", there, stay)
+	}
 }
 
 func TestListingWithoutAReaderStopsAndHasNoEnd(t *testing.T) {
