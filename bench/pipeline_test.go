@@ -34,6 +34,10 @@ func BenchmarkPipeline(b *testing.B) {
 				})
 			}
 		}
+		b.Run(fmt.Sprintf("flows=%d/proto=udp/nat=snat/accounting", flows), func(b *testing.B) {
+			p, err := memory.NewPath(memory.Set{Flows: flows, Proto: "udp", NAT: "snat", Counted: true})
+			measure(b, p, err, "ns/packet")
+		})
 	}
 }
 

@@ -123,14 +123,14 @@ func (s Set) originalPort() int {
 	return internal
 }
 
-// newGateway makes a gateway with room for this many flows.
-func newGateway(room int, c nat.Config, timeouts flowtable.Timeouts) (*dataplane.Memory, error) {
+// newGateway makes the gateway of a set, with room for this many flows.
+func (s Set) newGateway(room int, c nat.Config, timeouts flowtable.Timeouts) (*dataplane.Memory, error) {
 	tracker := flowtable.NewTracker()
 	tracker.Timeouts = timeouts
 	m, err := dataplane.NewMemory(dataplane.Options{
 		Ports:    []dataplane.PortOptions{{Name: "internal", Realm: nat.RealmInternal}, {Name: "external", Realm: nat.RealmExternal}},
 		NAT:      c,
-		MaxFlows: room, Tracker: tracker, HugePages: dataplane.HugePagesAuto,
+		MaxFlows: room, Tracker: tracker, HugePages: dataplane.HugePagesAuto, Accounting: s.Counted,
 	}, network())
 	if err != nil {
 		return nil, err

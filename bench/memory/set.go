@@ -21,6 +21,8 @@ type Set struct {
 	Proto string // udp or tcp
 	NAT   string // none, snat or dnat
 	Burst int    // packets in a burst of each queue; 0 = 64
+
+	Counted bool // packets and bytes of each flow are counted (run --accounting)
 }
 
 // String names the set as its parameters do.
@@ -28,6 +30,9 @@ func (s Set) String() string {
 	name := fmt.Sprintf("flows=%d proto=%s nat=%s", s.Flows, s.Proto, s.NAT)
 	if s.Burst != 0 {
 		name += fmt.Sprintf(" burst=%d", s.Burst)
+	}
+	if s.Counted {
+		name += " accounting"
 	}
 	return name
 }
@@ -37,6 +42,9 @@ func (s Set) params(more map[string]any) map[string]any {
 	p := map[string]any{"flows": s.Flows, "proto": s.Proto, "nat": s.NAT}
 	if s.Burst != 0 {
 		p["burst"] = s.Burst
+	}
+	if s.Counted {
+		p["accounting"] = true
 	}
 	maps.Copy(p, more)
 	return p
@@ -59,6 +67,6 @@ func (s Set) protocol() uint8 {
 }
 
 // memory is what a gateway with these flows and their generator take, in bytes:
-// 140 a flow for the table and the mappings, 24 for the generator, and the
+// 140 a flow for the table and the mappings, 32 if it is counted, 24 for the generator, and the
 // frames.
-func (s Set) memory() uint64 { return uint64(s.Flows)*164 + 32<<20 }
+func (s Set) memory() uint64 { return uint64(s.Flows)*196 + 32<<20 }

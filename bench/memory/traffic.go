@@ -32,7 +32,7 @@ type traffic struct {
 
 // newTraffic makes a gateway for a set.
 func newTraffic(s Set, room int, c nat.Config, timeouts flowtable.Timeouts) (*traffic, error) {
-	m, err := newGateway(room, c, timeouts)
+	m, err := s.newGateway(room, c, timeouts)
 	if err != nil {
 		return nil, err
 	}
