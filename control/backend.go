@@ -22,6 +22,8 @@ type Backend interface {
 	HelperName(id uint8) string
 	// Stats returns the counters at this moment.
 	Stats() Stats
+	// Timeouts returns the time-outs in effect, in the order in which they are shown.
+	Timeouts() []Timeout
 	// Ports returns the attached network interfaces.
 	Ports() []Port
 	// Subscribe starts an event stream with room for size events.
@@ -78,6 +80,12 @@ type Stats struct {
 	Started time.Time     `json:"started"` // when packets were first forwarded
 	Workers []WorkerStats `json:"workers"`
 	Totals  []Counter     `json:"totals"` // sums over workers, then what has no worker
+}
+
+// Timeout is a setting: how long a flow in some state lives without a packet.
+type Timeout struct {
+	Name    string `json:"name"`    // as --timeout takes it: docs/timeouts.md
+	Seconds uint32 `json:"seconds"` // whole ones
 }
 
 // Port is one attached network interface.

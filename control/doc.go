@@ -15,11 +15,14 @@
 //	DELETE /flows         delete by filter   at least one filter
 //	GET    /flows/count   number of flows
 //	GET    /events        live flow events   ?format=LIST&event=NEW,DESTROY...
-//	GET    /expectations  listing            ?format=LIST
+//	GET    /expectations  listing            ?format=LIST&tuple-dst=CIDR...
 //	GET    /events/expect live expectation events
-//	GET    /stats         counters           ?format=text|json&all=true
+//	DELETE /expectations  delete by filter   at least one filter
+//	GET    /stats         counters           ?format=text|json|conntrack|proc&all=true
+//	GET    /timeouts      time-outs in effect ?format=text|json
 //	GET    /ports         attachments        ?format=text|json
 //	POST   /flush         remove every flow
+//	POST   /flush/expect  remove every expectation
 //	GET    /version       version of the gateway
 //
 // # Streaming

@@ -31,6 +31,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /events/expect", s.getExpectationEvents)
 	mux.HandleFunc("GET /expectations", s.getExpectations)
 	mux.HandleFunc("GET /stats", s.getStats)
+	mux.HandleFunc("GET /timeouts", s.getTimeouts)
 	mux.HandleFunc("GET /ports", s.getPorts)
 	mux.HandleFunc("GET /version", s.getVersion)
 	return mux
@@ -204,6 +205,18 @@ func (s *Server) getStats(w http.ResponseWriter, r *http.Request) {
 	default:
 		view.writeText(w, q.Get("all") == "true")
 	}
+}
+
+func (s *Server) getTimeouts(w http.ResponseWriter, r *http.Request) {
+	asJSON, err := ParseOutput(r.URL.Query().Get("format"))
+	if badRequest(w, err) {
+		return
+	}
+	if asJSON {
+		writeJSON(w, s.backend.Timeouts())
+		return
+	}
+	writeTimeouts(w, s.backend.Timeouts())
 }
 
 func (s *Server) getPorts(w http.ResponseWriter, r *http.Request) {

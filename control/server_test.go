@@ -107,6 +107,10 @@ func (b *fakeBackend) Stats() control.Stats {
 	}
 }
 
+func (b *fakeBackend) Timeouts() []control.Timeout {
+	return []control.Timeout{{Name: "tcp.established", Seconds: 432000}, {Name: "udp", Seconds: 30}}
+}
+
 func (b *fakeBackend) Ports() []control.Port {
 	return []control.Port{
 		{Name: "eth1", Role: "internal", Driver: "veth", AttachMode: "native", Copy: "copy", Queues: 2, Steering: "ports", Notes: []string{"does not tell its RSS key and table"}, MTU: 1500, LinkUp: true, RXPackets: 10, TXPackets: 20, Drops: 3},
@@ -381,6 +385,7 @@ func TestStatsAndPorts(t *testing.T) {
 	for name, c := range map[string]struct{ what, query string }{
 		"stats": {"/stats", ""}, "stats-all": {"/stats", "all=true"}, "stats-json": {"/stats", "format=json"},
 		"stats-conntrack": {"/stats", "format=conntrack"}, "stats-proc": {"/stats", "format=proc"},
+		"timeouts": {"/timeouts", ""}, "timeouts-json": {"/timeouts", "format=json"},
 		"ports": {"/ports", ""}, "ports-json": {"/ports", "format=json"},
 	} {
 		body, _ := mustGet(t, path, c.what, c.query)

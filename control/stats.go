@@ -103,6 +103,16 @@ func (v *statsView) workerColumns() []map[string]uint64 {
 	return cols
 }
 
+// writeTimeouts prints one row a time-out.
+func writeTimeouts(w io.Writer, timeouts []Timeout) {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, "TIMEOUT\tSECONDS")
+	for _, t := range timeouts {
+		fmt.Fprintf(tw, "%s\t%d\n", t.Name, t.Seconds)
+	}
+	_ = tw.Flush() // a client that went away
+}
+
 // writePorts prints one row a port.
 func writePorts(w io.Writer, ports []Port) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)

@@ -281,6 +281,9 @@ func (g *Gateway) Now() flowtable.Tick { return tickOf(time.Since(g.shared.start
 // Started returns when packets were first forwarded.
 func (g *Gateway) Started() time.Time { return g.started }
 
+// Timeouts returns the settings of the state machines.
+func (g *Gateway) Timeouts() flowtable.Timeouts { return g.opts.Tracker.Timeouts }
+
 // Expectations returns the expectations of all workers.
 func (g *Gateway) Expectations() *flowtable.Expectations { return g.shared.expect }
 

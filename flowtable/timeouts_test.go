@@ -1,6 +1,9 @@
 package flowtable
 
 import (
+	"fmt"
+	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -85,5 +88,22 @@ func TestTicks(t *testing.T) {
 	}
 	if !(^Tick(0)).Before(3) || Tick(3).Before(^Tick(0)) || Tick(3).Before(3) {
 		t.Error("Before across the wrap")
+	}
+}
+
+// TestTimeoutsAreDocumented holds docs/timeouts.md and the sets together.
+func TestTimeoutsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/timeouts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	linux, rfc := LinuxTimeouts(), RFCTimeouts()
+	for _, name := range TimeoutNames() {
+		l, _ := linux.Get(name)
+		r, _ := rfc.Get(name)
+		row := fmt.Sprintf("\n| `%s` | %d | %d |", name, l/time.Second, r/time.Second)
+		if !strings.Contains(string(text), row) {
+			t.Errorf("docs/timeouts.md has no row%s", row)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/xdpct/xdpct/control"
 	"github.com/xdpct/xdpct/dataplane"
@@ -49,6 +50,16 @@ func (b *backend) Stats() control.Stats {
 	}
 	s.Totals = append(s.Totals, convert(b.gw.SharedStats())...)
 	return s
+}
+
+func (b *backend) Timeouts() []control.Timeout {
+	set := b.gw.Timeouts()
+	var list []control.Timeout
+	for _, name := range flowtable.TimeoutNames() {
+		d, _ := set.Get(name) // it is one of its names
+		list = append(list, control.Timeout{Name: name, Seconds: uint32(d / time.Second)})
+	}
+	return list
 }
 
 func (b *backend) Ports() []control.Port {

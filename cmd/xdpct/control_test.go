@@ -60,9 +60,12 @@ func (b *stubBackend) Now() flowtable.Tick                   { return stubNow }
 func (b *stubBackend) Expectations() *flowtable.Expectations { return b.expect }
 func (b *stubBackend) HelperName(id uint8) string            { return helpers.ID(id).Name() }
 func (b *stubBackend) Ports() []control.Port                 { return []control.Port{{Name: "in0", Role: "internal"}} }
-func (b *stubBackend) Version() string                       { return "v0" }
-func (b *stubBackend) Subscribe(int) control.Subscription    { return b }
-func (b *stubBackend) Close()                                {}
+func (b *stubBackend) Timeouts() []control.Timeout {
+	return []control.Timeout{{Name: "udp", Seconds: 30}}
+}
+func (b *stubBackend) Version() string                    { return "v0" }
+func (b *stubBackend) Subscribe(int) control.Subscription { return b }
+func (b *stubBackend) Close()                             {}
 
 func (b *stubBackend) Stats() control.Stats {
 	return control.Stats{Totals: []control.Counter{{Name: "rx_packets", Value: 5}, {Name: "drop_ttl"}}}
@@ -119,6 +122,9 @@ func TestCommandsTalkToTheGateway(t *testing.T) {
 		{"flows -n", 0, "", "xdpct vdev: 0 flow entries have been shown.\n"},
 		{"flows -j -C", 0, "0\n", ""},
 		{"expectations", 0, "", "xdpct vdev: 0 expectations have been shown.\n"},
+		{"timeouts", 0, "udp      30", ""},
+		{"timeouts -o json", 0, `"seconds": 30`, ""},
+		{"stats -S", 0, "", ""},
 		{"stats", 0, "rx_packets  5", ""},
 		{"stats --all", 0, "drop_ttl", ""},
 		{"ports", 0, "in0", ""},

@@ -40,6 +40,9 @@ func runGateway(ctx context.Context, e *env, cfg runConfig) (err error) {
 	if err := notify(e, "READY=1"); err != nil {
 		log.Warn("service manager not told", "error", err)
 	}
+	for _, timeout := range (&backend{gw: gw}).Timeouts() {
+		log.Debug("time-out", "name", timeout.Name, "seconds", timeout.Seconds)
+	}
 	log.Info("forwarding", "control", cfg.Control, "version", versionString())
 	<-ctx.Done()
 	log.Info("stopping")
