@@ -11,7 +11,7 @@ type dissected struct {
 	src, dst       netip.Addr
 	proto          uint8
 	ttl, tos       uint8
-	ipID           uint16 // IPv6: of the fragment header, low bits
+	ipID           uint32 // IPv6: that of the fragment header
 	df, more       bool
 	fragmentOffset int // bytes
 	length         int // what the IP header says, header included
@@ -51,7 +51,7 @@ func (d *dissected) v4(b []byte) {
 	d.header, d.options = b[:header], b[20:header]
 	d.tos, d.ttl, d.proto = b[1], b[8], b[9]
 	d.length = int(binary.BigEndian.Uint16(b[2:]))
-	d.ipID = binary.BigEndian.Uint16(b[4:])
+	d.ipID = uint32(binary.BigEndian.Uint16(b[4:]))
 	flags := binary.BigEndian.Uint16(b[6:])
 	d.df, d.more, d.fragmentOffset = flags&0x4000 != 0, flags&0x2000 != 0, int(flags&0x1fff)*8
 	d.src, d.dst = netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:]))
@@ -75,7 +75,7 @@ func (d *dissected) v6(b []byte) {
 			size = 8
 			offset := binary.BigEndian.Uint16(rest[2:])
 			d.fragmentOffset, d.more = int(offset&^7), offset&1 != 0
-			d.ipID = binary.BigEndian.Uint16(rest[6:])
+			d.ipID = binary.BigEndian.Uint32(rest[4:])
 		default:
 			size = 0
 		}
@@ -83,7 +83,11 @@ func (d *dissected) v6(b []byte) {
 			break
 		}
 		d.options = append(d.options, d.proto)
-		d.options = append(d.options, rest[:size]...)
+		if d.proto == 44 {
+			d.options = append(d.options, rest[:4]...) // the identification is in ipID
+		} else {
+			d.options = append(d.options, rest[:size]...)
+		}
 		d.proto, rest = rest[0], rest[size:]
 		if d.fragmentOffset != 0 {
 			break

@@ -129,12 +129,15 @@ func sentinelPacket(src, dst netip.Addr, sport, dport uint16) []byte {
 // collect takes what arrives at an end until complete says so of a packet.
 func (g *Gateway) collect(side Side, arrived *[2][]frame, deadline time.Time, complete func(*dissected) bool) error {
 	e := g.ends[side]
-	for {
+	for found := false; ; {
 		for _, f := range e.take() {
-			arrived[side] = append(arrived[side], f)
+			arrived[side] = append(arrived[side], f) // those behind the last one as well
 			if d, ok := dissect(f.packet); ok && complete(&d) {
-				return nil
+				found = true
 			}
+		}
+		if found {
+			return nil
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%s: nothing comes through to the %s any more", g.Name, side)
@@ -216,6 +219,11 @@ func (g *Gateway) play(evict bool, packets []outgoing) (s shown, err error) {
 		if err := g.sync(&s.events, &s.arrived); err != nil {
 			return s, err
 		}
+	}
+	// A packet may go from worker to worker twice: to the one that puts fragments
+	// together, then to the one that has the flow.
+	if err := g.sync(&s.events, &s.arrived); err != nil {
+		return s, err
 	}
 	time.Sleep(settle)
 	for side := range g.ends {

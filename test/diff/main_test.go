@@ -83,7 +83,7 @@ func play(t *testing.T, scripts []*Script) {
 				if _, known := profile(name); !known {
 					t.Fatalf("script %s: no profile %q", s.Name, name)
 				}
-				if name == p.Name && strings.Contains(s.Name, *only) {
+				if name == p.Name && p.has(s) && strings.Contains(s.Name, *only) {
 					mine = append(mine, s)
 				}
 			}

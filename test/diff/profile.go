@@ -83,6 +83,23 @@ func profile(name string) (Profile, bool) {
 	return Profile{}, false
 }
 
+// has tells whether all hosts of the script have an address in the profile: vip only
+// has one of the IP version that is translated, and so has nat.
+func (p Profile) has(s *Script) bool {
+	for _, step := range s.Steps {
+		for packet := step.Packet; packet != nil; packet = packet.Quoted {
+			for _, e := range []Endpoint{packet.Src, packet.Dst} {
+				_, isNAT := p.nat.source[s.Family]
+				_, isVIP := p.nat.vip[s.Family]
+				if e.Host == "nat" && !isNAT || e.Host == "vip" && !isVIP {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
 // gatewayHosts are the addresses of the gateway itself, by name.
 func (p Profile) gatewayHosts() map[netip.Addr]string {
 	return map[netip.Addr]string{

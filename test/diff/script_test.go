@@ -40,10 +40,16 @@ func TestScriptsHaveNamesOfTheirOwn(t *testing.T) {
 			t.Errorf("script %s: twice, or empty", s.Name)
 		}
 		seen[s.Name] = true
+		somewhere := false
 		for _, name := range s.Profiles {
-			if _, known := profile(name); !known {
+			p, known := profile(name)
+			if !known {
 				t.Errorf("script %s: no profile %q", s.Name, name)
 			}
+			somewhere = somewhere || p.has(s)
+		}
+		if !somewhere {
+			t.Errorf("script %s runs nowhere: no profile has all its hosts", s.Name)
 		}
 	}
 	if len(seen) < 150 {

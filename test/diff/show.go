@@ -44,7 +44,10 @@ func endText(n *names, d *dissected, a netip.Addr, port uint16) string {
 
 func (d *dissected) showIP(s *strings.Builder, n *names) {
 	fmt.Fprintf(s, " ttl=%d tos=%#x iplen=%d", d.ttl, d.tos, d.length)
-	if !n.gateways(d.src) { // what the gateway makes itself gets any ID
+	switch {
+	case d.family == 6 && d.ipID != 0: // any that the fragments of a datagram share
+		fmt.Fprintf(s, " ipid=%s", n.rename(fmt.Sprintf("fragment%d", d.ipID), ""))
+	case d.family == 4 && !n.gateways(d.src): // what the gateway makes itself gets any ID
 		fmt.Fprintf(s, " ipid=%d", d.ipID)
 	}
 	if d.df {
