@@ -43,9 +43,12 @@ func asUsage(err error) error {
 // errCannotRun is what check returns when a run would fail.
 var errCannotRun = errors.New("the gateway cannot run here: see the lines marked fail")
 
-// errNothingDeleted is what delete returns when no flow matched, as conntrack
-// -D does: scripts rely on the exit code.
-var errNothingDeleted = errors.New("no flow matched")
+// Nothing found is told by the exit code, as conntrack -D and -G do: scripts rely
+// on it.
+var (
+	errNothingDeleted = errors.New("nothing matched")
+	errNoSuchFlow     = errors.New("there is no such flow")
+)
 
 // exitCode returns the exit code of an error.
 func exitCode(err error) int {

@@ -25,7 +25,8 @@ them (the master), --tuple-* about the flow to come. The summary goes to stderr.
 				return err
 			}
 			q.Set("format", output)
-			return list(cmd.Context(), e, listRequest{control.NewClient(path), "/expectations", q, "expectations have been shown"})
+			_, err = list(cmd.Context(), e, listRequest{control.NewClient(path), "/expectations", q, "expectations have been shown"})
+			return err
 		},
 	}
 	controlFlag(cmd, &path)

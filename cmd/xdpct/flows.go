@@ -13,7 +13,7 @@ import (
 // newFlowsCommand lists flows.
 func newFlowsCommand(e *env) *cobra.Command {
 	var path, output string
-	var count bool
+	var count, get bool
 	cmd := &cobra.Command{
 		Use:   "flows",
 		Short: "List flows as conntrack -L does",
@@ -37,13 +37,23 @@ slow the gateway down, however many flows there are.`,
 			if count {
 				return countFlows(cmd.Context(), e, c, q)
 			}
+			if get {
+				if err := isTuple(q); err != nil {
+					return err
+				}
+			}
 			q.Set("format", output)
-			return list(cmd.Context(), e, listRequest{c, "/flows", q, "flow entries have been shown"})
+			n, err := list(cmd.Context(), e, listRequest{c, "/flows", q, "flow entries have been shown"})
+			if err == nil && get && n == 0 {
+				return errNoSuchFlow
+			}
+			return err
 		},
 	}
 	controlFlag(cmd, &path)
 	filterFlags(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "`list` of text, extended, id, timestamp, ktimestamp, and one of xml, save, json, proc")
+	cmd.Flags().BoolVarP(&get, "get", "G", false, "show one flow, as conntrack -G does: -p, -s and -d (and ports, if it has) name it;\nexit code 1 if it is not there (default false)")
 	cmd.Flags().BoolVarP(&count, "count", "C", false, "print only how many there are (default false)")
 	return cmd
 }
@@ -62,14 +72,24 @@ type listRequest struct {
 	summary string // what follows the number of records
 }
 
-// list copies a listing and prints its summary.
-func list(ctx context.Context, e *env, r listRequest) error {
+// isTuple checks that filters name one flow.
+func isTuple(q url.Values) error {
+	for _, key := range []string{"proto", "src", "dst"} {
+		if !q.Has(key) {
+			return usagef("--get shows one flow: --%s is missing", key)
+		}
+	}
+	return nil
+}
+
+// list copies a listing, prints its summary and returns the number of records.
+func list(ctx context.Context, e *env, r listRequest) (uint64, error) {
 	res, err := r.client.Get(ctx, r.path, r.query, e.stdout)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	summarize(e, res.Count, r.summary)
-	return nil
+	return res.Count, nil
 }
 
 // summarize prints the line with which conntrack ends.

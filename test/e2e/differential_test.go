@@ -46,6 +46,7 @@ type observation struct {
 	ProcFlows    []lab.Record
 	Expectations []lab.Record
 	ProcExpect   []lab.Record
+	XMLExpect    []string
 }
 
 // TestSameAsKernel lets the kernel and xdpct carry the same exchanges and compares
@@ -81,7 +82,7 @@ func TestSameAsKernel(t *testing.T) {
 func (x exchange) run(t *testing.T, l *lab.Lab, g *lab.Gateway) (o observation) {
 	g.Flush(t)
 	events, expectEvents := g.Events(t), g.ExpectEvents(t)
-	var expected, procExpected []string
+	var expected, procExpected, xmlExpected []string
 	if x.hold != "" {
 		l.Hold(t, x.hold)
 	}
@@ -91,7 +92,7 @@ func (x exchange) run(t *testing.T, l *lab.Lab, g *lab.Gateway) (o observation) 
 			procExpected = g.ProcExpectations(t)
 			return len(procExpected) > 0 || !client.Running()
 		})
-		expected = g.Expectations(t)
+		expected, xmlExpected = g.Expectations(t), g.ExpectationsIn(t, "xml")
 		l.Release(t, x.hold)
 	}
 	r := client.Wait(t, 30*time.Second)
@@ -118,6 +119,9 @@ func (x exchange) run(t *testing.T, l *lab.Lab, g *lab.Gateway) (o observation) 
 		}
 		*part.into = records
 	}
+	for _, line := range xmlExpected {
+		o.XMLExpect = append(o.XMLExpect, new(lab.Names).NormalizeLine(line))
+	}
 	nominal(g, o.Events)
 	return o
 }
@@ -135,6 +139,9 @@ func (o observation) compare(t *testing.T, got observation) {
 	compareListing(t, "flows -o proc", o.ProcFlows, got.ProcFlows)
 	compareListing(t, "expectations", o.Expectations, got.Expectations)
 	compareListing(t, "expectations -o proc", o.ProcExpect, got.ProcExpect)
+	if diff := cmp.Diff(o.XMLExpect, got.XMLExpect); diff != "" {
+		t.Errorf("expectations -o xml differ (-kernel +xdpct):\n%s", diff)
+	}
 }
 
 // compareListing compares two listings, whose order means nothing.

@@ -199,6 +199,15 @@ func (g *Gateway) Expectations(t testing.TB) []string {
 	return lines(g.Command(t, "expectations"))
 }
 
+// ExpectationsIn lists what is expected in a form of conntrack -o.
+func (g *Gateway) ExpectationsIn(t testing.TB, format string) []string {
+	t.Helper()
+	if g.Kernel() {
+		return lines(g.lab.Gateway.Run(t, "conntrack", "-L", "expect", "-o", format))
+	}
+	return lines(g.Command(t, "expectations", "-o", format))
+}
+
 // ProcExpectations lists what is expected as /proc/net/nf_conntrack_expect does.
 func (g *Gateway) ProcExpectations(t testing.TB) []string {
 	t.Helper()
