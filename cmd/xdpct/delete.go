@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/url"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -21,12 +22,12 @@ the flow to come. At least one filter is required; flush removes all. The exit
 code is 1 when nothing matched.`,
 		Example: `  xdpct delete -p udp -s 10.1.2.3 --dport 53
   xdpct delete expect --tuple-port-dst 6400`,
-		Args:      expectArg,
+		Args:      natAddress(expectArg),
 		ValidArgs: []string{"expect"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := deleteRequest{path, output, "/flows", "flow entries have been deleted", control.RecordFlow}
 			filters, has := filterQuery, control.HasFilter
-			if len(args) == 1 {
+			if slices.Contains(args, "expect") {
 				r = deleteRequest{path, output, "/expectations", "expectations have been deleted", control.RecordExpectation}
 				filters, has = expectFilterQuery, control.HasExpectFilter
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/url"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -21,14 +22,14 @@ A reader that is too slow loses events, which is told on stderr where it
 happens; the gateway never waits for it.`,
 		Example: `  xdpct events -p tcp -e NEW,DESTROY
   xdpct events expect -o timestamp`,
-		Args:      expectArg,
+		Args:      natAddress(expectArg),
 		ValidArgs: []string{"expect"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q, err := filterQuery(cmd)
 			if err != nil {
 				return err
 			}
-			return followEvents(cmd, e, eventRequest{path, output, mask, len(args) == 1, q})
+			return followEvents(cmd, e, eventRequest{path, output, mask, slices.Contains(args, "expect"), q})
 		},
 	}
 	controlFlag(cmd, &path)

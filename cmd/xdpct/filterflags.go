@@ -3,6 +3,7 @@ package main
 import (
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -32,8 +33,8 @@ func filterFlags(cmd *cobra.Command) {
 	f.StringP("status", "u", "", "only flows with all of this `list`: SEEN_REPLY, ASSURED, EXPECTED, FIXED_TIMEOUT,\nSRC_NAT, DST_NAT, UNREPLIED, UNSET (default any)")
 	f.StringP("mark", "m", "", "only flows with this `mark`, MARK or MARK/MASK; all marks are 0 (default any)")
 	f.StringP("id", "i", "", "only the flow with this `id`, as -o id shows it (default any)")
-	optional(f.VarPF(new(optionalString), "src-nat", "n", "only flows with a translated source, =`address` or CIDR to name it (default any)"))
-	optional(f.VarPF(new(optionalString), "dst-nat", "g", "only flows with a translated destination, =`address` or CIDR to name it (default any)"))
+	optional(f.VarPF(new(optionalString), "src-nat", "n", "only flows with a translated source, with `address` or CIDR to name it (default any)"))
+	optional(f.VarPF(new(optionalString), "dst-nat", "g", "only flows with a translated destination, with `address` or CIDR to name it (default any)"))
 	f.BoolP("any-nat", "j", false, "only flows with a translated source or destination (default false)")
 	f.SetNormalizeFunc(conntrackNames)
 }
@@ -53,6 +54,35 @@ func conntrackNames(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		name = "dport"
 	}
 	return pflag.NormalizedName(name)
+}
+
+// natAddress lets -n and -g have their address after a blank as well, as conntrack
+// does: pflag, for which they may stand alone, leaves it among the arguments.
+func natAddress(others cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		var rest []string
+		for _, arg := range args {
+			if !setNATAddress(cmd, arg) {
+				rest = append(rest, arg)
+			}
+		}
+		return others(cmd, rest)
+	}
+}
+
+// setNATAddress gives an address to the one of -n and -g that stands alone; false if
+// that is not clear, or if it is no address.
+func setNATAddress(cmd *cobra.Command, arg string) bool {
+	if arg == "" || (arg[0] < '0' || arg[0] > '9') && !strings.Contains(arg, ":") {
+		return false
+	}
+	var alone []*pflag.Flag
+	for _, name := range []string{"src-nat", "dst-nat"} {
+		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+			alone = append(alone, f)
+		}
+	}
+	return len(alone) == 1 && alone[0].Value.Set(arg) == nil
 }
 
 // expectOnlyFlags adds the filters of expectations that flows have, too.

@@ -24,7 +24,7 @@ slow the gateway down, however many flows there are.`,
 		Example: `  xdpct flows -p tcp --dport 443 --state ESTABLISHED
   xdpct flows -s 10.1.0.0/16 -o extended,id
   xdpct flows -o json | jq .original.src`,
-		Args: noArgs,
+		Args: natAddress(noArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			q, err := filterQuery(cmd)
 			if err != nil {

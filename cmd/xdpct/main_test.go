@@ -91,7 +91,7 @@ func TestEveryFlagStatesItsDefault(t *testing.T) {
 func TestWrongUsageIsOneLineAndCodeTwo(t *testing.T) {
 	cases := [][]string{
 		{}, {"frobnicate"}, {"--frob"}, {"flows", "--frob"}, {"flows", "extra"}, {"flows", "-p", "foo"},
-		{"flows", "-p", "foo", "-C"}, {"flows", "-o", "yaml"}, {"flows", "-o", "save,id"}, {"flows", "-o", "xml,json"}, {"flows", "--icmp-type", "256"}, {"flows", "--mask-src", "255.0.255.0", "-s", "10.0.0.1"}, {"flows", "-m", "x"}, {"flows", "-i", "x"}, {"delete", "--tuple-src", "10.0.0.1"}, {"delete", "expect"}, {"delete", "expect", "--state", "CLOSE"}, {"flush", "all"}, {"flows", "-G", "-p", "tcp", "-s", "10.0.0.1"}, {"flows", "-o", "json,proc"}, {"flows", "-s"},
+		{"flows", "-p", "foo", "-C"}, {"flows", "-o", "yaml"}, {"flows", "-o", "save,id"}, {"flows", "-o", "xml,json"}, {"flows", "--icmp-type", "256"}, {"flows", "--mask-src", "255.0.255.0", "-s", "10.0.0.1"}, {"flows", "-m", "x"}, {"flows", "-i", "x"}, {"delete", "--tuple-src", "10.0.0.1"}, {"delete", "expect"}, {"delete", "expect", "--state", "CLOSE"}, {"flush", "all"}, {"flows", "10.0.0.1"}, {"flows", "-n", "-g", "10.0.0.1"}, {"flows", "-n", "host"}, {"flows", "-n", "10.0.0.1/99"}, {"flows", "-G", "-p", "tcp", "-s", "10.0.0.1"}, {"flows", "-o", "json,proc"}, {"flows", "-s"},
 		{"events", "flows"}, {"events", "expect", "expect"}, {"events", "expect", "-p", "tcp"},
 		{"events", "-e", "OLD"}, {"events", "-o", "proc"}, {"expectations", "-o", "ktimestamp"},
 		{"delete"}, {"delete", "--sport", "0"}, {"flush", "now"}, {"stats", "-o", "yaml"}, {"ports", "-o", "yaml"},
