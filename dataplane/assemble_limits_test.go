@@ -132,3 +132,37 @@ func TestFragmentsDoNotAllocate(t *testing.T) {
 		})
 	}
 }
+
+// If a later piece has no hop left, all are dropped, without an answer.
+func TestLaterPieceWithoutHops(t *testing.T) {
+	for name, s := range map[string]spec{"ipv4": long(udp(7000, 53), 3000), "ipv6": exchanges(3000)["udp over ipv6"].question} {
+		t.Run(name, func(t *testing.T) {
+			p := newPath(t, natBoth)
+			pieces := split(build(t, lan, s), 1, 1200)
+			s.ttl = 1
+			pieces[1] = split(build(t, lan, s), 1, 1200)[1]
+			if out := p.send(lan, pieces...); len(out) != 0 {
+				t.Errorf("%d packets sent", len(out))
+			}
+			if n := p.counterValue("drop_ttl_expired"); n != 3 {
+				t.Errorf("drop_ttl_expired is %d, want 3", n)
+			}
+			p.checkLedger(t, 0)
+		})
+	}
+}
+
+// Nobody outside can complete, or spoil, a datagram from inside.
+func TestSidesAreKeptApart(t *testing.T) {
+	p := newPath(t, nil)
+	s := long(udp(7000, 53), 3000)
+	pieces := split(build(t, lan, s), 1, 1200)
+	forged := split(build(t, wan, s), 1, 1200)
+	if out := p.send(lan, pieces[0], pieces[1]); len(out) != 0 {
+		t.Fatalf("%d packets sent", len(out))
+	}
+	if out := p.send(wan, forged[2], forged[0], cut(build(t, wan, s), 1, 8, 1000, true)); len(out) != 0 {
+		t.Fatalf("%d packets sent", len(out))
+	}
+	checkPieces(t, frames(t, p.send(lan, pieces[2]), wan), pieces, translatedFrame(t, lan, s))
+}

@@ -55,3 +55,21 @@ func TestSCTPPortsAreTranslated(t *testing.T) {
 		})
 	}
 }
+
+// The CRC of a packet in pieces whose port changes is computed over all of them.
+func TestSCTPPortsInPieces(t *testing.T) {
+	p := newPath(t, nil)
+	x := exchanges(3000)["sctp"].question
+	p.send(lan, sctpInit(t, lan, client2Addr, serverAddr, 7000, 53))
+	whole := glue(t, frames(t, p.send(lan, split(build(t, lan, x), 1, 1200)...), wan))
+	var h packet.Headers
+	if packet.Parse(whole, &h) != packet.ParseOK || packet.Verify(whole, &h) != packet.SumsOK {
+		t.Error("the checksum is wrong")
+	}
+	if port := packet.SCTP(whole[h.L4:]).SrcPort(); port == 7000 {
+		t.Error("the port of another flow is kept")
+	}
+	if n := p.counterValue("flows_new"); n != 2 {
+		t.Errorf("%d flows, want 2", n)
+	}
+}
