@@ -14,8 +14,8 @@ type statColumn struct {
 	counters []string
 }
 
-// statColumns are the figures of conntrack -S, in its order. Immutable.
-var statColumns = []statColumn{
+// statTable are the figures of conntrack -S, in its order. Immutable.
+var statTable = []statColumn{
 	{"found", nil},
 	{"invalid", []string{"invalid_"}},
 	{"insert", []string{"flows_new"}},
@@ -28,9 +28,9 @@ var statColumns = []statColumn{
 	{"chaintoolong", nil},
 }
 
-// procColumns are those of /proc/net/stat/nf_conntrack after the number of flows,
+// procTable are those of /proc/net/stat/nf_conntrack after the number of flows,
 // with the blanks between them. Immutable.
-var procColumns = []statColumn{
+var procTable = []statColumn{
 	{"  clashres", nil}, {" found", nil}, {" new", nil}, {" invalid", []string{"invalid_"}}, {" ignore", nil},
 	{" delete", nil}, {" chainlength", nil}, {" insert", []string{"flows_new"}},
 	{" insert_failed", []string{"drop_nat_clash", "drop_nat_exhausted"}}, {" drop", []string{"drop_table_full"}},
@@ -57,7 +57,7 @@ func (c *statColumn) sum(counters []Counter) uint64 {
 func writeConntrackStats(w io.Writer, workers []WorkerStats) {
 	for _, ws := range workers {
 		fmt.Fprintf(w, "cpu=%-4d\t", ws.CPU)
-		for _, c := range statColumns {
+		for _, c := range statTable {
 			fmt.Fprintf(w, "%s=%d ", c.name, c.sum(ws.Counters))
 		}
 		fmt.Fprintln(w)
@@ -68,13 +68,13 @@ func writeConntrackStats(w io.Writer, workers []WorkerStats) {
 // number of all, in each line; numbers are hexadecimal.
 func writeProcStats(w io.Writer, flows int, workers []WorkerStats) {
 	fmt.Fprint(w, "entries")
-	for _, c := range procColumns {
+	for _, c := range procTable {
 		fmt.Fprint(w, c.name)
 	}
 	fmt.Fprintln(w)
 	for _, ws := range workers {
 		fmt.Fprintf(w, "%08x", flows)
-		for _, c := range procColumns {
+		for _, c := range procTable {
 			blanks := len(c.name) - len(strings.TrimLeft(c.name, " "))
 			fmt.Fprintf(w, "%s%08x", c.name[:blanks], uint32(c.sum(ws.Counters)))
 		}

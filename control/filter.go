@@ -257,13 +257,15 @@ func (f *Filter) Match(s *flowtable.Snapshot) bool {
 	if f.hasProto && s.Orig.Proto != f.proto || f.family != 0 && uint8(s.Orig.Family) != f.family {
 		return false
 	}
+	return f.matchState(s) && f.matchPorts(&s.Orig, &s.Reply) && f.matchICMP(&s.Orig) && f.matchAddrs(&s.Orig, &s.Reply)
+}
+
+// matchState compares status bits and the protocol's state.
+func (f *Filter) matchState(s *flowtable.Snapshot) bool {
 	if s.Status&f.all != f.all || s.Status&f.none != 0 || f.any != 0 && s.Status&f.any == 0 {
 		return false
 	}
-	if f.states && (s.Orig.Proto != protoTCP || flowtable.TCPState(s.State) != f.state) {
-		return false
-	}
-	return f.matchPorts(&s.Orig, &s.Reply) && f.matchICMP(&s.Orig) && f.matchAddrs(&s.Orig, &s.Reply)
+	return !f.states || s.Orig.Proto == protoTCP && flowtable.TCPState(s.State) == f.state
 }
 
 func (f *Filter) matchPorts(orig, reply *flowtable.Tuple) bool {

@@ -10,7 +10,7 @@ import (
 // Encoding is the form of a record.
 type Encoding uint8
 
-// The encodings.
+// The encodingNames.
 const (
 	EncodingText Encoding = iota // as conntrack-tools prints it
 	EncodingProc                 // as /proc/net/nf_conntrack shows it
@@ -19,8 +19,8 @@ const (
 	EncodingSave                 // as conntrack -o save prints it, for conntrack -R
 )
 
-// encodings names those that a list may choose. Immutable.
-var encodings = map[string]Encoding{
+// encodingNames names those that a list may choose. Immutable.
+var encodingNames = map[string]Encoding{
 	"json": EncodingJSON, "proc": EncodingProc, "xml": EncodingXML, "save": EncodingSave,
 }
 
@@ -80,7 +80,7 @@ func ParseFormat(list string, r Record) (Format, error) {
 		case "ktimestamp":
 			f.KTimestamp = true
 		case "json", "proc", "xml", "save":
-			e := encodings[word]
+			e := encodingNames[word]
 			if f.Encoding != EncodingText && f.Encoding != e {
 				return Format{}, errors.New("outputs xml, save, json and proc exclude each other: give one of them")
 			}

@@ -39,6 +39,7 @@ func (p *printer) flowSave(b []byte, command string, s *flowtable.Snapshot, left
 // saveCommand returns the command that does what an event tells.
 func saveCommand(k flowtable.EventKind) string {
 	switch k {
+	case flowtable.EventNew:
 	case flowtable.EventUpdate:
 		return "-U"
 	case flowtable.EventDestroy:
