@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/xdpct/xdpct/control"
 	"github.com/xdpct/xdpct/flowtable"
@@ -200,6 +203,25 @@ func TestExitCodeOfErrors(t *testing.T) {
 	} {
 		if got := exitCode(c.err); got != c.want {
 			t.Errorf("%v: %d, want %d", c.err, got, c.want)
+		}
+	}
+}
+
+func TestManPagesAreWrittenForEveryCommand(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "man8")
+	if r := runCommand(t, "man", dir); r.code != 0 || r.stdout != "" {
+		t.Fatalf("%+v", r)
+	}
+	everyCommand(t, func(c *cobra.Command) {
+		name := strings.ReplaceAll(c.CommandPath(), " ", "-")
+		text, err := os.ReadFile(filepath.Join(dir, name+".8"))
+		if err != nil || !strings.Contains(string(text), ".SH SYNOPSIS") {
+			t.Errorf("%s: %v, %d bytes", name, err, len(text))
+		}
+	})
+	for _, args := range [][]string{{"man"}, {"man", dir, dir}} {
+		if r := runCommand(t, args...); r.code != 2 {
+			t.Errorf("%v: code %d, want 2", args, r.code)
 		}
 	}
 }

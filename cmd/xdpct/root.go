@@ -32,7 +32,7 @@ func newRootCommand(e *env) *cobra.Command {
 	root.AddCommand(
 		newRunCommand(e), newFlowsCommand(e), newEventsCommand(e), newExpectationsCommand(e),
 		newStatsCommand(e), newTimeoutsCommand(e), newPortsCommand(e), newCheckCommand(e), newFlushCommand(e),
-		newDeleteCommand(e), newBenchCommand(e), newVersionCommand(e),
+		newDeleteCommand(e), newBenchCommand(e), newManCommand(e), newVersionCommand(e),
 	)
 	return root
 }
