@@ -35,6 +35,8 @@ func sideOf(host string) Side {
 const (
 	// maxScripts is how many scripts can have addresses at the same time.
 	maxScripts = 16000
+	// recordings is the number of the first recording in testdata; each has its own.
+	recordings = 16001
 	// sentinel is the number of what Gateway.sync sends.
 	sentinel = 16200
 	target   = 16128 // number of the network of the DNAT rules' target

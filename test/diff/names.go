@@ -43,6 +43,11 @@ func newNames(s *Script, v *view, gateway map[netip.Addr]string, fixed []uint16)
 		out.known[port] = true
 	}
 	for _, step := range s.Steps {
+		if d, ok := dissect(step.Recorded); ok {
+			for _, port := range []uint16{d.sport, d.dport, d.id} {
+				out.known[port], out.kept[port] = true, true
+			}
+		}
 		for p := step.Packet; p != nil; p = p.Quoted {
 			for _, e := range []Endpoint{p.Src, p.Dst, {p.Src.Host, uint16(p.Num("id", 0))}, {p.Dst.Host, uint16(p.Num("id", 0))}} {
 				out.known[e.Port] = true
@@ -91,6 +96,9 @@ func (n *names) id(a, b netip.Addr, id uint16) string {
 }
 
 func (n *names) rename(key, note string) string {
+	if n.renamed == nil { // nothing to compare with
+		return key
+	}
 	name, ok := n.renamed[key]
 	if !ok {
 		name = fmt.Sprintf("N%d%s", len(n.renamed)+1, note)

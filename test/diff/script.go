@@ -15,19 +15,42 @@ type Script struct {
 	Profiles []string
 	// Family is 4 or 6: the IP version of all its packets.
 	Family int
+	// Number is the number whose addresses its recorded packets carry; 0 = none.
+	Number int
 	// Steps are what happens, in this order.
 	Steps []Step
 }
 
 // Step is one thing that happens: a packet or a pause.
 type Step struct {
-	// Packet is what is sent; nil if the step is a pause.
+	// Packet is what is sent; nil if the step is a pause or Recorded is sent.
 	Packet *Packet
+	// Recorded is an IP packet that is sent as it is.
+	Recorded []byte
 	// Wait is how long nothing happens; 0 if a packet is sent.
 	Wait time.Duration
 	// Differs names the deviation (docs/deviations.md) that makes xdpct differ
 	// from the kernel at this step; empty if it must not differ.
 	Differs string
+}
+
+// pause tells whether nothing is sent.
+func (s Step) pause() bool { return s.Packet == nil && s.Recorded == nil }
+
+// outgoing is what is sent, as it has to look from its end; nothing for a pause.
+func (s Step) outgoing(v *view) (o outgoing, ok bool) {
+	switch {
+	case s.Packet != nil:
+		from := sender(s.Packet)
+		return outgoing{from, v.build(s.Packet, from)}, true
+	case s.Recorded != nil:
+		d, _ := dissect(s.Recorded)
+		if d.src == v.address("client") {
+			return outgoing{Inside, s.Recorded}, true
+		}
+		return outgoing{Outside, s.Recorded}, true
+	}
+	return o, false
 }
 
 // Packet is a packet as its sender's side of the gateway names the hosts.
@@ -140,6 +163,8 @@ func (s Step) String() string {
 	text := "wait " + s.Wait.String()
 	if s.Packet != nil {
 		text = s.Packet.String()
+	} else if s.Recorded != nil {
+		text = fmt.Sprintf("# recorded: %s", show(s.Recorded, &names{}))
 	}
 	if s.Differs != "" {
 		text += "\ndiffers " + s.Differs
