@@ -34,3 +34,32 @@ func TestDelete(t *testing.T) {
 		session.WaitOutput(t, "still", 10*time.Second)
 	})
 }
+
+// TestDeleteExpectation takes an expectation away before the connection comes that it
+// announces, which is then refused as any other from outside.
+func TestDeleteExpectation(t *testing.T) {
+	lab.NeedsXDPCT(t)
+	eachQueues(t, func(t *testing.T, l *lab.Lab) {
+		newFile(t, l.Serve(t, l.Server), "file.bin", 1000)
+		g := l.StartGateway(t, snat()...)
+		events := g.ExpectEvents(t)
+		l.Hold(t, "server")
+		client := l.Client.Start(t, "curl", "-sS", "--max-time", "8", "--ftp-port", "-", ftpURL, "-o", "/dev/null")
+		events.WaitFor(t, `\[NEW\] 300 `)
+		if out := g.Command(t, "expectations", "-p", "tcp", "--dport", "21", "-s", "10.1.2.3"); strings.Count(out, "\n") != 1 {
+			t.Errorf("the filter lists\n%s", out)
+		}
+		if out := g.Command(t, "delete", "expect", "--tuple-dst", lab.NATAddr, "--tuple-src", lab.ServerAddr); strings.Count(out, "helper=ftp\n") != 1 {
+			t.Errorf("delete expect shows\n%s", out)
+		}
+		events.WaitFor(t, `\[DESTROY\] \d+ proto=6 `)
+		l.Release(t, "server")
+		if r := client.Wait(t, 15*time.Second); r.Status == 0 {
+			t.Error("the data connection came through without its expectation")
+		}
+		c := g.Counters(t)
+		if c["expect_new"] != 1 || c["expect_ended"] != 1 || c["expect_used"] != 0 || c["drop_external_new"] == 0 {
+			t.Errorf("counted: %d made, %d ended, %d used, %d refused", c["expect_new"], c["expect_ended"], c["expect_used"], c["drop_external_new"])
+		}
+	})
+}
