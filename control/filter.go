@@ -18,15 +18,14 @@ type Filter struct {
 	proto    uint8 // valid iff hasProto
 	hasProto bool
 
-	addrs  [4]netip.Prefix // original src, original dst, reply src, reply dst; zero = any
-	masks  [2]int          // 1 + bits of the masks of the first two; 0 = as given with the address
-	ports  [4]portRange    // source and destination port, original and reply; zero = any
-	icmp   [3]optional16   // type, code, id of the original direction
-	id     uint32          // valid iff hasID
-	hasID  bool
-	never  bool // a mark that no flow has
-	state  flowtable.TCPState
-	states bool // state is set
+	addrs [4]netip.Prefix // original src, original dst, reply src, reply dst; zero = any
+	masks [2]int          // 1 + bits of the masks of the first two; 0 = as given with the address
+	ports [4]portRange    // source and destination port, original and reply; zero = any
+	icmp  [3]optional16   // type, code, id of the original direction
+	id    uint32          // valid iff hasID
+	hasID bool
+	never bool   // a mark that no flow has
+	state string // as conntrack prints it; "" = any
 
 	all  flowtable.Status // status bits that must be set
 	none flowtable.Status // status bits that must be clear
@@ -126,8 +125,7 @@ func (f *Filter) setWhat(key, value string) (err error) {
 		f.id, err = parseID(value)
 		f.hasID = true
 	case "state":
-		f.state, err = parseTCPState(value)
-		f.states = true
+		f.state, err = parseState(value)
 	case "status":
 		err = f.setStatus(value)
 	case "src-nat":
@@ -191,8 +189,8 @@ func (f *Filter) setStatus(list string) error {
 // check refuses conditions that can never hold together, since a filter that
 // matches nothing is a mistake that looks like an empty table.
 func (f *Filter) check() error {
-	if f.states && f.hasProto && f.proto != protoTCP {
-		return fmt.Errorf("filter state: only TCP flows have a state: give proto tcp or leave it out")
+	if f.state != "" && f.hasProto && !hasState(f.proto) {
+		return fmt.Errorf("filter state: flows of %s have no state: give proto tcp or leave it out", protoName(f.proto))
 	}
 	if f.ports != [4]portRange{} && f.hasProto && !hasPorts(f.proto) {
 		return fmt.Errorf("filter sport/dport: %s has no ports", protoName(f.proto))
@@ -265,7 +263,7 @@ func (f *Filter) matchState(s *flowtable.Snapshot) bool {
 	if s.Status&f.all != f.all || s.Status&f.none != 0 || f.any != 0 && s.Status&f.any == 0 {
 		return false
 	}
-	return !f.states || s.Orig.Proto == protoTCP && flowtable.TCPState(s.State) == f.state
+	return f.state == "" || stateName(s) == f.state
 }
 
 func (f *Filter) matchPorts(orig, reply *flowtable.Tuple) bool {

@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/xdpct/xdpct/flowtable"
 )
 
 func parseFamily(s string) (uint8, error) {
@@ -47,17 +46,13 @@ func parsePorts(s string) (portRange, error) {
 	return portRange{first: uint16(a), last: uint16(b)}, nil
 }
 
-// parseTCPState reads a state as conntrack prints it.
-func parseTCPState(s string) (flowtable.TCPState, error) {
-	st, ok := flowtable.ParseTCPState(strings.ToUpper(s))
-	if ok && st != flowtable.TCPNone {
-		return st, nil
+// parseState reads a state as conntrack prints it, in upper or lower case.
+func parseState(s string) (string, error) {
+	name, names := strings.ToUpper(s), stateNames()
+	if !slices.Contains(names, name) {
+		return "", fmt.Errorf("%q is not known: give %s", s, strings.Join(names, ", "))
 	}
-	var names []string
-	for st := flowtable.TCPSynSent; st <= flowtable.TCPSynSent2; st++ {
-		names = append(names, st.String())
-	}
-	return 0, fmt.Errorf("%q is not known: give %s", s, strings.Join(names, ", "))
+	return name, nil
 }
 
 // parseMask reads a network mask, as an address or as a number of bits, and

@@ -86,6 +86,8 @@ func countedEvents() []flowtable.Event {
 		{Kind: flowtable.EventUpdate, Time: at, Left: 120, Flow: running()},
 		{Kind: flowtable.EventDestroy, Time: at, Flow: counted()},
 		{Kind: flowtable.EventDestroy, Time: at, Left: 7, Evicted: true, Flow: counted()},
+		// By the gateway itself, when its address goes: no process did it.
+		{Kind: flowtable.EventDestroy, Time: at, Left: 8, Deleted: true, Flow: counted()},
 	}
 }
 

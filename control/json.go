@@ -117,9 +117,9 @@ func (p *printer) flowFields(b []byte, s *flowtable.Snapshot, counted bool) []by
 	b = append(b, protoName(s.Orig.Proto)...)
 	b = append(b, `","protonum":`...)
 	b = strconv.AppendUint(b, uint64(s.Orig.Proto), 10)
-	if s.Orig.Proto == protoTCP {
+	if state := stateName(s); state != "" {
 		b = append(b, `,"state":"`...)
-		b = append(b, flowtable.TCPState(s.State).String()...)
+		b = append(b, state...)
 		b = append(b, '"')
 	}
 	b = append(b, `,"original":`...)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/xdpct/xdpct/flowtable"
 )
 
 // Numbers that records carry, as IANA and the kernel assign them.
@@ -51,6 +53,27 @@ func hasPorts(proto uint8) bool {
 		return true
 	}
 	return false
+}
+
+// stateName returns the state of a flow as conntrack prints it; "" for protocols
+// without one.
+func stateName(s *flowtable.Snapshot) string {
+	if s.Orig.Proto == protoTCP {
+		return flowtable.TCPState(s.State).String()
+	}
+	return ""
+}
+
+// hasState reports whether flows of proto have a state.
+func hasState(proto uint8) bool { return proto == protoTCP }
+
+// stateNames lists the states of all protocols, as conntrack prints them.
+func stateNames() []string {
+	var names []string
+	for st := flowtable.TCPSynSent; st <= flowtable.TCPSynSent2; st++ {
+		names = append(names, st.String())
+	}
+	return names
 }
 
 // isICMP reports whether tuples of proto hold type, code and id.

@@ -29,9 +29,9 @@ func (p *printer) flowSave(b []byte, command string, s *flowtable.Snapshot, left
 	b = addressSave(b, from, &s.Reply, false)
 	b = addressSave(b, to, &s.Reply, true)
 	b = protoSave(b, s)
-	if s.Orig.Proto == protoTCP && !s.SameState {
+	if state := stateName(s); state != "" && !s.SameState {
 		b = append(b, " --state "...)
-		b = append(b, flowtable.TCPState(s.State).String()...)
+		b = append(b, state...)
 	}
 	return b
 }

@@ -217,13 +217,14 @@ func (p *printer) appendHelper(b []byte, s *flowtable.Snapshot) []byte {
 	return b
 }
 
-// appendState appends the TCP state and a blank; nothing for other protocols, and
+// appendState appends the state and a blank; nothing for protocols without one, and
 // in an event about another change.
 func appendState(b []byte, s *flowtable.Snapshot) []byte {
-	if s.Orig.Proto != protoTCP || s.SameState {
+	state := stateName(s)
+	if state == "" || s.SameState {
 		return b
 	}
-	b = append(b, flowtable.TCPState(s.State).String()...)
+	b = append(b, state...)
 	return append(b, ' ')
 }
 

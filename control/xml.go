@@ -32,9 +32,9 @@ func (p *printer) flowXML(b []byte, s *flowtable.Snapshot, e *flowtable.Event, u
 	b = metaXML(b, "original", s, flowtable.DirOriginal, counted)
 	b = metaXML(b, "reply", s, flowtable.DirReply, counted)
 	b = append(b, `<meta direction="independent">`...)
-	if s.Orig.Proto == protoTCP && !s.SameState {
+	if state := stateName(s); state != "" && !s.SameState {
 		b = append(b, "<state>"...)
-		b = append(b, flowtable.TCPState(s.State).String()...)
+		b = append(b, state...)
 		b = append(b, "</state>"...)
 	}
 	if e == nil {
