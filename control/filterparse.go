@@ -48,7 +48,7 @@ func parsePorts(s string) (portRange, error) {
 
 // parseState reads a state as conntrack prints it, in upper or lower case.
 func parseState(s string) (string, error) {
-	name, names := strings.ToUpper(s), stateNames()
+	name, names := strings.ToUpper(s), StateNames()
 	if !slices.Contains(names, name) {
 		return "", fmt.Errorf("%q is not known: give %s", s, strings.Join(names, ", "))
 	}

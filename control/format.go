@@ -44,8 +44,8 @@ const (
 	RecordExpectationEvent
 )
 
-// words lists what may stand in a format list for records of kind r.
-func (r Record) words() []string {
+// Words lists what may stand in a format list for records of kind r.
+func (r Record) Words() []string {
 	switch r {
 	case RecordFlow:
 		return []string{"text", "extended", "id", "timestamp", "ktimestamp", "xml", "save", "json", "proc"}
@@ -65,7 +65,7 @@ func ParseFormat(list string, r Record) (Format, error) {
 	if list == "" {
 		return f, nil
 	}
-	words := r.words()
+	words := r.Words()
 	for word := range strings.SplitSeq(list, ",") {
 		if !slices.Contains(words, word) {
 			return Format{}, fmt.Errorf("output %q is not known: use a list of %s", word, strings.Join(words, ","))

@@ -243,6 +243,30 @@ func checkLines(t *testing.T, f control.Format, b []byte) {
 	}
 }
 
+// TestLongestLinesFit renders the longest record of each form: a stream keeps room for
+// one more line of MaxLine bytes.
+func TestLongestLinesFit(t *testing.T) {
+	const addr = "2001:db81:db82:db83:db84:db85:db86:db87"
+	s := snapshotOf(mustTuple(6, addr, addr, 65535, 65535), mustTuple(6, addr, addr, 65535, 65535), 1<<32-1,
+		assured|flowtable.StatusSNAT|flowtable.StatusDNAT|flowtable.StatusHelper|flowtable.StatusExpected|flowtable.StatusFixedTimeout, flowtable.TCPEstablished)
+	s.ID, s.Helper, s.Counted = 1<<32-1, 1, true
+	for d := range 2 {
+		s.Packets[d], s.Bytes[d] = 1<<64-1, 1<<64-1
+	}
+	s.Start, s.Stop = goldenWall.UnixNano(), goldenWall.UnixNano()
+	e := flowtable.Event{Kind: flowtable.EventDestroy, Time: goldenWall.UnixNano(), Left: 1<<32 - 1, Deleted: true,
+		By: flowtable.ProcessOf(1<<32-1, "a-name-of-15-by"), Flow: s}
+	x := goldenExpectations()[1]
+	for _, list := range []string{"extended,id,timestamp,ktimestamp", "xml,timestamp,ktimestamp", "save", "json"} {
+		p := control.NewPrinter(mustFormat(t, list, control.RecordFlowEvent), helperName, goldenNow, goldenWall)
+		for what, line := range map[string][]byte{"flow": p.Flow(nil, &s, 255, 1<<31-1), "event": p.Event(nil, &e), "expectation": p.Expectation(nil, &x)} {
+			if len(line) >= control.MaxLine {
+				t.Errorf("%s as %s: %d bytes, room is %d", what, list, len(line), control.MaxLine)
+			}
+		}
+	}
+}
+
 func TestWrongFormatListsAreRefused(t *testing.T) {
 	cases := []struct {
 		name, list string

@@ -67,8 +67,8 @@ func stateName(s *flowtable.Snapshot) string {
 // hasState reports whether flows of proto have a state.
 func hasState(proto uint8) bool { return proto == protoTCP }
 
-// stateNames lists the states of all protocols, as conntrack prints them.
-func stateNames() []string {
+// StateNames lists the states of all protocols, as conntrack prints them.
+func StateNames() []string {
 	var names []string
 	for st := flowtable.TCPSynSent; st <= flowtable.TCPSynSent2; st++ {
 		names = append(names, st.String())

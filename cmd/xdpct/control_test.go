@@ -225,3 +225,15 @@ func TestManPagesAreWrittenForEveryCommand(t *testing.T) {
 		}
 	}
 }
+
+func TestShellsAreToldWhatMayFollow(t *testing.T) {
+	for args, want := range map[string]string{
+		"flows -o": "ktimestamp", "events -o": "save", "expectations -o": "xml", "delete -o": "json",
+		"flows --state": "ESTABLISHED", "events -e": "DESTROY", "flows -f": "ipv6", "expectations -p": "tcp", "delete -u": "ASSURED",
+	} {
+		r := runCommand(t, append(append([]string{"__complete"}, strings.Fields(args)...), "")...)
+		if r.code != 0 || !strings.Contains("\n"+r.stdout, "\n"+want+"\n") {
+			t.Errorf("%s is completed by %q, want %s among them", args, r.stdout, want)
+		}
+	}
+}

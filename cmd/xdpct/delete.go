@@ -45,6 +45,7 @@ code is 1 when nothing matched.`,
 	filterFlags(cmd)
 	expectFilterFlags(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "`list` of text, extended, id, ktimestamp, and one of xml, save, json, proc")
+	completeWords(cmd, "output", control.RecordFlow.Words()...)
 	return cmd
 }
 

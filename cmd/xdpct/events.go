@@ -36,6 +36,8 @@ happens; the gateway never waits for it.`,
 	filterFlags(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "`list` of text, extended, id, timestamp, ktimestamp, and one of xml, save, json")
 	cmd.Flags().StringVarP(&mask, "event-mask", "e", "ALL", "`list` of events: ALL, NEW, UPDATES, DESTROY")
+	completeWords(cmd, "output", control.RecordFlowEvent.Words()...)
+	completeWords(cmd, "event-mask", "ALL", "NEW", "UPDATES", "DESTROY")
 	return cmd
 }
 

@@ -31,6 +31,7 @@ them (the master), --tuple-* about the flow to come. The summary goes to stderr.
 	}
 	controlFlag(cmd, &path)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "`list` of text, extended, id, timestamp, and one of xml, save, json, proc")
+	completeWords(cmd, "output", control.RecordExpectation.Words()...)
 	expectOnlyFlags(cmd)
 	expectFilterFlags(cmd)
 	return cmd

@@ -36,6 +36,7 @@ func filterFlags(cmd *cobra.Command) {
 	optional(f.VarPF(new(optionalString), "src-nat", "n", "only flows with a translated source, with `address` or CIDR to name it (default any)"))
 	optional(f.VarPF(new(optionalString), "dst-nat", "g", "only flows with a translated destination, with `address` or CIDR to name it (default any)"))
 	f.BoolP("any-nat", "j", false, "only flows with a translated source or destination (default false)")
+	completeFilters(cmd)
 	f.SetNormalizeFunc(conntrackNames)
 }
 
@@ -95,6 +96,7 @@ func expectOnlyFlags(cmd *cobra.Command) {
 	f.String("sport", "", "only those whose master comes from this `port`, or range LOW-HIGH (default any)")
 	f.String("dport", "", "only those whose master goes to this `port`, or range LOW-HIGH (default any)")
 	f.StringP("id", "i", "", "only the expectation with this `id`, as -o id shows it (default any)")
+	completeFilters(cmd)
 	f.SetNormalizeFunc(conntrackNames)
 }
 

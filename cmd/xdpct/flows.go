@@ -53,6 +53,7 @@ slow the gateway down, however many flows there are.`,
 	controlFlag(cmd, &path)
 	filterFlags(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "`list` of text, extended, id, timestamp, ktimestamp, and one of xml, save, json, proc")
+	completeWords(cmd, "output", control.RecordFlow.Words()...)
 	cmd.Flags().BoolVarP(&get, "get", "G", false, "show one flow, as conntrack -G does: -p, -s and -d (and ports, if it has) name it;\nexit code 1 if it is not there (default false)")
 	cmd.Flags().BoolVarP(&count, "count", "C", false, "print only how many there are (default false)")
 	return cmd
