@@ -6,22 +6,25 @@ import (
 	"github.com/xdpct/xdpct/packet"
 )
 
-// frameLen is the length of each packet, that of the shortest Ethernet frame
-// without its FCS, which never reaches memory.
-const frameLen = 60
+// The shortest Ethernet frame, which packets are unless a set says otherwise, and the
+// longest with the usual MTU: without their FCS, which never reaches memory.
+const (
+	minSize = 60
+	maxSize = 1514
+)
 
 // framer builds packets.
 type framer struct {
 	macs
 	proto uint8
-	frame [frameLen]byte
+	frame []byte // as long as each packet is to be
 }
 
 // build writes a packet of this tuple that came in by a port. All checksums
 // are right; TCP continues what began at sequence number 0 on both sides.
 func (f *framer) build(port int, t *tuple, flags uint8) []byte {
-	b := f.frame[:]
-	clear(b)
+	b := f.frame
+	clear(b[:minSize])
 	eth := packet.Ethernet(b)
 	eth.SetAddrs(&f.gateway[port], &f.station[port])
 	binary.BigEndian.PutUint16(eth[12:], packet.EtherTypeIPv4)
@@ -29,7 +32,7 @@ func (f *framer) build(port int, t *tuple, flags uint8) []byte {
 	ip := packet.IPv4Header(b[packet.EthernetLen:])
 	const headerLen = 20
 	ip[0], ip[8], ip[9] = 0x45, 64, f.proto
-	binary.BigEndian.PutUint16(ip[2:], frameLen-packet.EthernetLen)
+	binary.BigEndian.PutUint16(ip[2:], uint16(len(b)-packet.EthernetLen))
 	ip.SetSrc(src)
 	ip.SetDst(dst)
 	ip.SetChecksum(packet.Fold(packet.Sum(ip[:headerLen], 0)))

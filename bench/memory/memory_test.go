@@ -46,14 +46,15 @@ func want(t *testing.T, got map[string]string, unit string, labels ...string) {
 
 func TestPipeline(t *testing.T) {
 	o := tiny()
-	o.Bursts = []int{1, 64}
+	o.Bursts, o.Sizes = []int{1, 64}, []int{60, 1514}
 	records, err := Pipeline(t.Context(), o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := labels(t, records, 2)
 	want(t, got, "ns/packet", "flows=64 nat=none proto=udp", "flows=1000 nat=snat proto=tcp", "flows=1000 nat=dnat proto=udp",
-		"flows=1000 nat=dnat proto=tcp stage=translate", "burst=1 flows=1000 nat=snat proto=udp")
+		"flows=1000 nat=dnat proto=tcp stage=translate", "burst=1 flows=1000 nat=snat proto=udp",
+		"flows=1000 nat=snat proto=udp size=1514", "checksum=off flows=1000 nat=snat proto=udp size=60")
 	for i := range records {
 		if r := &records[i]; r.Params["stage"] == nil && r.Median == 0 {
 			t.Errorf("a packet takes no time: %+v", r)
@@ -179,6 +180,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	}{
 		{Options{Flows: []int{1}}, "1 flows: not within 64-"},
 		{Options{Bursts: []int{65}}, "65 packets in a burst"},
+		{Options{Sizes: []int{1515}}, "1515 bytes in a frame"},
 		{Options{Loads: []int{101}}, "101 percent of the table"},
 		{Options{Uses: []int{0}}, "0 percent of the pool"},
 		{Options{Protos: []string{"sctp"}}, `unknown protocol "sctp"`},

@@ -130,7 +130,7 @@ func (s Set) newGateway(room int, c nat.Config, timeouts flowtable.Timeouts) (*d
 	m, err := dataplane.NewMemory(dataplane.Options{
 		Ports:    []dataplane.PortOptions{{Name: "internal", Realm: nat.RealmInternal}, {Name: "external", Realm: nat.RealmExternal}},
 		NAT:      c,
-		MaxFlows: room, Tracker: tracker, HugePages: dataplane.HugePagesAuto, Accounting: s.Counted,
+		MaxFlows: room, Tracker: tracker, HugePages: dataplane.HugePagesAuto, Accounting: s.Counted, SkipChecksums: s.Trusted,
 	}, network())
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ type Options struct {
 	Protos []string      // udp, tcp; default both
 	NATs   []string      // none, snat, dnat; default all
 	Bursts []int         // packets in a burst, 1 to 64; default 64
+	Sizes  []int         // bytes of a frame, each with and without checksums; default none: 60 with them
 	Loads  []int         // of the table, in percent of its capacity; default 50, 75, 90, 100
 	Uses   []int         // of the ports of a pool, in percent; default 50, 90, 99
 	Rounds int           // of each parameter set, after one that warms up; default 7
@@ -79,6 +80,7 @@ func (o *Options) Validate() error {
 	return errors.Join(
 		within("flows", o.Flows, minFlows, maxFlows),
 		within("packets in a burst", o.Bursts, 1, dataplane.BurstSize),
+		within("bytes in a frame", o.Sizes, minSize, maxSize),
 		within("percent of the table", o.Loads, 1, 100),
 		within("percent of the pool", o.Uses, 1, 100),
 		known("protocol", o.Protos, DefaultProtos()),

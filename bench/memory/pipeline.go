@@ -39,6 +39,11 @@ func Pipeline(ctx context.Context, o Options, p bench.Progress) ([]bench.Record,
 			subjects = append(subjects, &Path{Set: Set{Flows: slices.Max(o.Flows), Proto: "udp", NAT: natSource, Burst: burst}})
 		}
 	}
+	for _, size := range o.Sizes {
+		for _, trusted := range []bool{false, true} {
+			subjects = append(subjects, &Path{Set: Set{Flows: slices.Max(o.Flows), Proto: "udp", NAT: natSource, Size: size, Trusted: trusted}})
+		}
+	}
 	return measure(ctx, "pipeline", &o, subjects, p)
 }
 

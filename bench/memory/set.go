@@ -21,6 +21,9 @@ type Set struct {
 	Proto string // udp or tcp
 	NAT   string // none, snat or dnat
 	Burst int    // packets in a burst of each queue; 0 = 64
+	Size  int    // bytes of a frame; 0 = 60
+
+	Trusted bool // checksums are not verified (run --checksum off)
 
 	Counted bool // packets and bytes of each flow are counted (run --accounting)
 }
@@ -30,6 +33,12 @@ func (s Set) String() string {
 	name := fmt.Sprintf("flows=%d proto=%s nat=%s", s.Flows, s.Proto, s.NAT)
 	if s.Burst != 0 {
 		name += fmt.Sprintf(" burst=%d", s.Burst)
+	}
+	if s.Size != 0 {
+		name += fmt.Sprintf(" size=%d", s.Size)
+	}
+	if s.Trusted {
+		name += " checksum=off"
 	}
 	if s.Counted {
 		name += " accounting"
@@ -43,11 +52,25 @@ func (s Set) params(more map[string]any) map[string]any {
 	if s.Burst != 0 {
 		p["burst"] = s.Burst
 	}
+	if s.Size != 0 {
+		p["size"] = s.Size
+	}
+	if s.Trusted {
+		p["checksum"] = "off"
+	}
 	if s.Counted {
 		p["accounting"] = true
 	}
 	maps.Copy(p, more)
 	return p
+}
+
+// size is the length of a frame.
+func (s Set) size() int {
+	if s.Size == 0 {
+		return minSize
+	}
+	return s.Size
 }
 
 // burst is the number of packets in a burst.

@@ -37,7 +37,7 @@ func newTraffic(s Set, room int, c nat.Config, timeouts flowtable.Timeouts) (*tr
 		return nil, err
 	}
 	return &traffic{
-		Memory: m, set: s, framer: framer{macs: fixedMACs(), proto: s.protocol()},
+		Memory: m, set: s, framer: framer{macs: fixedMACs(), proto: s.protocol(), frame: make([]byte, s.size())},
 		rng: rand.New(rand.NewPCG(1, uint64(s.Flows))), at: time.Now(),
 	}, nil
 }
