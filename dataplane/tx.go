@@ -31,7 +31,7 @@ func (w *Worker) transmit(b *burst) {
 			if p.rest != 0 {
 				w.freePieces(p.rest, p.reason)
 			}
-		case VerdictHandedOver, VerdictHeld, VerdictAside: // the frame is somebody else's, or waits
+		case VerdictHandedOver, VerdictHeld, VerdictAside, VerdictBypass: // the frame is somebody else's, or waits
 		}
 	}
 	w.flushTX()

@@ -90,9 +90,9 @@ const (
 	sumCRC               // CRC32c, RFC 9260 §6.8
 )
 
-// castagnoli is the polynomial of SCTP. Immutable; computed by the CPU where it
+// castagnoliTable is the polynomial of SCTP. Immutable; computed by the CPU where it
 // can.
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+var castagnoliTable = crc32.MakeTable(crc32.Castagnoli)
 
 // VerifyTransport prepares to verify the packet that h describes: its whole length
 // counts, Beyond included. Add must follow for each of its pieces in order.
@@ -123,6 +123,7 @@ func (h *Headers) pseudo(frame []byte, n int) uint32 {
 // have an odd length; the first one has the whole transport header.
 func (v *TransportSum) Add(b []byte) {
 	switch v.kind {
+	case sumNone:
 	case sumOnes:
 		v.sum = sumWords(b, v.sum)
 	case sumCRC:
@@ -130,7 +131,7 @@ func (v *TransportSum) Add(b []byte) {
 			v.sum = 1<<32 | uint64(sctpStart(b))
 			b = b[SCTPLen:]
 		}
-		v.sum = 1<<32 | uint64(crc32.Update(uint32(v.sum), castagnoli, b))
+		v.sum = 1<<32 | uint64(crc32.Update(uint32(v.sum), castagnoliTable, b))
 	}
 }
 
@@ -141,6 +142,7 @@ func (v *TransportSum) OK() bool {
 		return fold64(v.sum) == allOnes
 	case sumCRC:
 		return uint32(v.sum) == v.want
+	case sumNone:
 	}
 	return true
 }
@@ -162,6 +164,6 @@ func (s *SCTPSum) Checksum() uint32 { return uint32(s.v.sum) }
 // as 0.
 func sctpStart(b []byte) uint32 {
 	var zero [4]byte
-	sum := crc32.Update(0, castagnoli, b[:8])
-	return crc32.Update(sum, castagnoli, zero[:])
+	sum := crc32.Update(0, castagnoliTable, b[:8])
+	return crc32.Update(sum, castagnoliTable, zero[:])
 }

@@ -2,6 +2,7 @@ package packet
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
 	"testing"
@@ -160,10 +161,10 @@ func TestSumWordsCarries(t *testing.T) {
 }
 
 func BenchmarkVerifyPlain(b *testing.B) {
-	for _, n := range []int{18, 1458} { // frames of 60 and 1500 bytes
+	for _, size := range []int{60, 576, 1514} {
 		for _, proto := range []string{"udp", "tcp"} {
-			b.Run(proto+"/frame="+map[int]string{18: "60", 1458: "1500"}[n], func(b *testing.B) {
-				text := n
+			b.Run(fmt.Sprintf("%s/frame=%d", proto, size), func(b *testing.B) {
+				text := size - plainLen
 				if proto == "tcp" {
 					text -= 12
 				}
