@@ -35,7 +35,7 @@
 //
 // Allocations, interface calls, closures, maps, locks, system calls, logging,
 // reading the clock. The slow things that a packet may lead to are in files of
-// their own: newflow.go, icmperror.go, held.go, punt.go.
+// their own: newflow.go, icmperror.go, held.go, punt.go, assemble.go.
 //
 // Memory is a gateway without interfaces, for tests and benchmarks.
 package dataplane

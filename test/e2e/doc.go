@@ -8,7 +8,8 @@
 //	snat_test.go          ports that collide, pools with ranges
 //	dnat_test.go          a server behind the gateway
 //	masquerade_test.go    NAT to the gateway's own address; the box stays reachable
-//	ipv6_test.go          IPv6 forwarded without NAT
+//	ipv6_test.go          IPv6 without NAT, NAT66, smaller links
+//	fragments_test.go     datagrams in fragments, in order and not
 //	inbound_test.go       what comes unasked from outside stays outside
 //	failures_test.go      wrong use, missing rights, kill -9
 //
