@@ -98,6 +98,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 			c.ZeroCopy = xsk.ZeroCopyOn
 			m.ports[1].device.Driver = "veth"
 		}, levelFail, "cannot do zero-copy"},
+		{"veth", func(_ *runConfig, m *machine) { m.ports[1].device.Driver = "veth" }, levelWarn, "ethtool -K PEER tx off"},
 		{"mtu", func(_ *runConfig, m *machine) { m.ports[0].device.MTU = 1779 }, levelFail, "--frame-size 4096"},
 		{"jumbo", func(_ *runConfig, m *machine) { m.ports[0].device.MTU = 9000 }, levelFail, "ip link set in0 mtu 1500"},
 		{"program", func(_ *runConfig, m *machine) { m.ports[1].program = 77 }, levelFail, "id 77"},
