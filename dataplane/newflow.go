@@ -181,6 +181,7 @@ func (w *Worker) insert(p *pkt, c *nat.Choice, f *flowtable.NewFlow) bool {
 		p.drop(DropStraysFull)
 		return false
 	}
+	w.flows.tracker.Begin(t, idx, p.frame, &p.hdr)
 	w.flows.nat.Bind(t, idx, &p.tuple, c)
 	w.attachHelper(p, idx)
 	p.ref = flowtable.RefOf(idx, flowtable.DirOriginal)

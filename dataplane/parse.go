@@ -17,24 +17,30 @@ const (
 // parse reads the headers of each packet and forms the tuple that the flow
 // table knows it by. Parsing later packets hides the memory latency of earlier
 // ones: as soon as the hashes of a group are known, the table's buckets for
-// them are asked for, and when those have come, the records that they name.
+// them are asked for, and when those have come, the records that they name, and the
+// windows of TCP flows.
 //
 // Reads: frame; verify of the burst. Writes: hdr, plain, tuple, hash, keys;
 // related for ICMP errors; verdict; frame, addr, in and rest of datagrams that
 // came in pieces.
 func (w *Worker) parse(b *burst) {
 	t := w.flows.table
+	segments := uint64(0) // the packets that are TCP
 	for from := 0; from < b.n+matchDelay; from += prefetchGroup {
 		to := min(from+prefetchGroup, b.n)
 		for i := from; i < to; i++ {
 			p := &b.pkts[i]
 			w.parseOne(p)
 			b.keys.Hashes[i] = p.hash
+			if p.hdr.Proto == packet.ProtoTCP {
+				segments |= 1 << i
+			}
 		}
 		t.Prefetch(&b.keys, min(from, b.n), max(to, min(from, b.n)))
 		t.MatchLate(&b.keys)
 		if at := from - matchDelay; at >= 0 {
 			t.Match(&b.keys, at, min(at+prefetchGroup, b.n))
+			t.PrefetchWindows(&b.keys, segments, at, min(at+prefetchGroup, b.n))
 		}
 	}
 	t.MatchLate(&b.keys)

@@ -38,7 +38,7 @@ func (w *Worker) track(b *burst) {
 // is. It reports false if the packet is another one.
 func (w *Worker) trackSteady(p *pkt) bool {
 	return p.plain && p.ref != 0 && !w.flows.table.Changed(p.hash) && p.hdr.TTL > 1 &&
-		w.flows.tracker.Steady(w.flows.table, p.ref.Index(), &p.hdr, w.clock.now)
+		w.flows.tracker.Steady(w.flows.table, p.ref.Index(), p.ref.Dir(), p.frame, &p.hdr, w.clock.now)
 }
 
 func (w *Worker) trackOne(p *pkt) {

@@ -20,6 +20,14 @@ type SeqAdj struct {
 	OffsetBefore, OffsetAfter int32
 }
 
+// Sent returns what a number was that the receiver sees as n, when it was sent.
+func (s *SeqAdj) Sent(n uint32) uint32 {
+	if after(n-uint32(s.OffsetBefore), s.CorrectionPos) {
+		return n - uint32(s.OffsetAfter)
+	}
+	return n - uint32(s.OffsetBefore)
+}
+
 // extSize is the size of an extension record in bytes.
 const extSize = 128
 

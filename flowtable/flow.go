@@ -55,16 +55,9 @@ const (
 	// StatusSimultaneousOpen: both sides have sent a SYN
 	// (kernel: IP_CT_TCP_SIMULTANEOUS_OPEN).
 	StatusSimultaneousOpen Status = 1 << 13
-	// StatusLastRSTOrig: the last segment was a RST, original direction.
-	StatusLastRSTOrig Status = 1 << 14
-	// StatusLastRSTReply: the last segment was a RST, reply direction.
-	StatusLastRSTReply Status = 1 << 15
 )
 
-const (
-	statusCloseInit = StatusCloseInitOrig | StatusCloseInitReply
-	statusLastRST   = StatusLastRSTOrig | StatusLastRSTReply
-)
+const statusCloseInit = StatusCloseInitOrig | StatusCloseInitReply
 
 // Holds is what a flow has to give back to the translator when it ends: four
 // bits whose meaning is the translator's own. They are above the time-out, which
@@ -87,7 +80,7 @@ const (
 //	 8 meta: time-out (28 bits), holds (4), status (16), protocol (8), state (8)
 //	16 addr[0] original src<<32|dst      24 addr[1] reply
 //	32 ports: original src, dst, reply src, dst, 16 bits each from the low end
-//	40 created  44 next free  48 -  52 ext
+//	40 created  44 next free  48 TCP  52 ext
 //	56 next hop of each direction        60 generation of the next hops
 //
 // The owner reads all fields directly. Other threads use Table.Read.
@@ -106,7 +99,9 @@ type Flow struct {
 	Created Tick
 	// next links free records.
 	next uint32
-	_    uint32
+	// tcp holds bits about both sides of a TCP flow and its last segment, see
+	// window.go. Owner: worker; no other thread reads it.
+	tcp uint32
 	// Ext is the index of the extension record; 0 = none. Set by AddExt.
 	Ext uint32
 	// NextHop is the egress of each direction, owned by the dataplane.
@@ -133,7 +128,8 @@ func (f *Flow) Status() Status { return Status(f.meta >> metaStatusShift) }
 // Proto returns the L4 protocol number.
 func (f *Flow) Proto() uint8 { return uint8(f.meta >> metaProtoShift) }
 
-// State returns the protocol state: a TCPState for TCP, else 0.
+// State returns the protocol state: a TCPState for TCP, a SCTPState for SCTP,
+// else 0.
 func (f *Flow) State() uint8 { return uint8(f.meta >> metaStateShift) }
 
 // Family returns the address family.

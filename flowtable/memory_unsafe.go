@@ -10,8 +10,9 @@ import (
 )
 
 // What memory: one anonymous private mapping per array (index, records,
-// timers, IPv6 addresses, extensions; accounts and starts if asked for). IPv6
-// addresses and extensions are populated when touched, the others at start. With huge pages, MADV_HUGEPAGE over a 2 MiB aligned range.
+// timers, windows, IPv6 addresses, extensions; accounts and starts if asked for).
+// Windows, IPv6 addresses and extensions are populated when touched, the others at
+// start. With huge pages, MADV_HUGEPAGE over a 2 MiB aligned range.
 // Who writes it: the worker that owns the table; other threads read records
 // through Table.Read.
 // Lifetime: made by New, unmapped by Close, after the worker and all readers
@@ -48,6 +49,9 @@ const (
 	_ = uint(unsafe.Offsetof(bucket{}.refs) - 16)
 	_ = uint(accountSize - unsafe.Sizeof(account{}))
 	_ = uint(unsafe.Sizeof(account{}) - accountSize)
+	// prefetch_*.s know the size of a window.
+	_ = uint(windowSize - unsafe.Sizeof(window{}))
+	_ = uint(unsafe.Sizeof(window{}) - windowSize)
 	_ = uint(40 - unsafe.Sizeof(Tuple{}))
 	_ = uint(unsafe.Sizeof(Tuple{}) - 40)
 )
@@ -73,6 +77,9 @@ func (t *Table) allocate(o *Options) error {
 	}
 	if t.sweep.group, err = array[Tick](m, n/(blockFlows*groupBlocks), true, false); err != nil {
 		return errors.Join(fmt.Errorf("timers: %w", err), m.free())
+	}
+	if t.windows, err = array[window](m, n, false, huge); err != nil {
+		return errors.Join(fmt.Errorf("TCP windows: %w", err), m.free())
 	}
 	if t.addrs6, err = array[addrs6](m, n, false, false); err != nil {
 		return errors.Join(fmt.Errorf("IPv6 addresses: %w", err), m.free())

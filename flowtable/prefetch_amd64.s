@@ -44,3 +44,32 @@ loop:
 
 done:
 	RET
+
+// func prefetchWindows(windows *window, refs *Ref, segments uint64, from, to int)
+//
+// A window has 48 bytes: half of them lie on two lines.
+TEXT ·prefetchWindows(SB), NOSPLIT, $0-40
+	MOVQ windows+0(FP), DI
+	MOVQ refs+8(FP), SI
+	MOVQ segments+16(FP), BX
+	MOVQ from+24(FP), CX
+	MOVQ to+32(FP), DX
+
+loop:
+	CMPQ CX, DX
+	JGE  done
+	BTQ  CX, BX
+	JCC  next
+	MOVL (SI)(CX*4), AX
+	SHRL $1, AX
+	LEAQ (AX)(AX*2), AX
+	SHLQ $4, AX
+	PREFETCHT0 (DI)(AX*1)
+	PREFETCHT0 47(DI)(AX*1)
+
+next:
+	INCQ CX
+	JMP  loop
+
+done:
+	RET

@@ -12,3 +12,9 @@ func prefetchBuckets(buckets *bucket, n uint64, hashes *uint64, count int)
 //
 //go:noescape
 func prefetchFlows(flows *Flow, refs *Ref, count int)
+
+// prefetchWindows touches both lines of windows[refs[i]>>1] for i from from to to-1
+// whose bit is set in segments.
+//
+//go:noescape
+func prefetchWindows(windows *window, refs *Ref, segments uint64, from, to int)

@@ -8,3 +8,5 @@ package flowtable
 func prefetchBuckets(*bucket, uint64, *uint64, int) {}
 
 func prefetchFlows(*Flow, *Ref, int) {}
+
+func prefetchWindows(*window, *Ref, uint64, int, int) {}

@@ -76,6 +76,9 @@ type Table struct {
 	// IPv6 flows, by flow index; touched by IPv6 flows only.
 	addrs6 []addrs6
 	exts   []Ext
+	// windows are of TCP flows, by flow index; touched by those only, as are
+	// their tags by SCTP flows.
+	windows []window
 	// accounts and starts (Unix time in nanoseconds), by flow index; nil unless
 	// asked for.
 	accounts []account
@@ -93,6 +96,8 @@ type Table struct {
 	highWater uint32
 	// high6 is the highest index of an IPv6 flow so far, for MemoryBytes.
 	high6 uint32
+	// highTCP is the highest index of a flow with a window so far.
+	highTCP uint32
 	// freeFlow heads the list of free records, freeExt that of extensions.
 	freeFlow, freeExt uint32
 	// cooled are the records removed last, oldest at cooledAt; 0 = none yet.
@@ -142,7 +147,7 @@ const minBuckets = 8
 // Close gives the memory back. No method may run during or after it, except
 // Close again. Snapshots already taken stay valid.
 func (t *Table) Close() error {
-	t.buckets, t.flows, t.addrs6, t.exts, t.accounts, t.starts = nil, nil, nil, nil, nil, nil
+	t.buckets, t.flows, t.windows, t.addrs6, t.exts, t.accounts, t.starts = nil, nil, nil, nil, nil, nil, nil
 	return t.memory.free()
 }
 
@@ -158,9 +163,8 @@ func (t *Table) Cap() int { return int(t.maxFlows) }
 func (t *Table) HighWater() uint32 { return load32(&t.highWater) }
 
 // MemoryBytes returns the memory taken: index, records, timers, accounts and
-// starts as mapped,
-// extensions and the parallel array of IPv6 addresses as far as they were touched.
-// Any thread.
+// starts as mapped, TCP windows, IPv6 addresses and extensions as far as they were
+// touched. Any thread.
 func (t *Table) MemoryBytes() uint64 {
 	const line = 64
 	n := uint64(t.records())
@@ -168,6 +172,9 @@ func (t *Table) MemoryBytes() uint64 {
 	m += uint64(len(t.accounts))*accountSize + uint64(len(t.starts))*8
 	if n := load32(&t.high6); n != 0 {
 		m += uint64(n+1) * line
+	}
+	if n := load32(&t.highTCP); n != 0 {
+		m += uint64(n+1) * windowSize
 	}
 	return m
 }
@@ -311,7 +318,7 @@ func (t *Table) fill(idx uint32, n *NewFlow, now Tick) {
 	publishTick(&f.LastSeen, now)
 	publishTick(&f.Created, now)
 	publish32(&f.Ext, 0)
-	f.NextHop, f.NextHopGen = n.NextHop, n.NextHopGen
+	f.NextHop, f.NextHopGen, f.tcp = n.NextHop, n.NextHopGen, 0
 	t.fillAccount(idx, n)
 	t.openRecord(f)
 }

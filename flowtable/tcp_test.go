@@ -1,11 +1,7 @@
 package flowtable
 
 import (
-	"bufio"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -47,10 +43,10 @@ func tcpFlow(t testing.TB, tb *Table, state TCPState, status Status, timeout, no
 	return idx
 }
 
-// advance applies a TCP segment.
+// advance applies a segment that is in window of a flow without history.
 func advance(tr *Tracker, tb *Table, idx uint32, d Dir, flags uint8, now Tick) Step {
-	h := packet.Headers{Family: packet.IPv4, Proto: packet.ProtoTCP, TCPFlags: flags}
-	return tr.Advance(tb, idx, d, nil, &h, now)
+	frame, h := tcpSpec{flags: flags, win: 65535}.build()
+	return tr.Advance(tb, idx, d, frame, &h, now)
 }
 
 // TestTCPTable goes through all cells for a flow that has seen a reply and
@@ -105,8 +101,8 @@ func TestTCPTable(t *testing.T) {
 // checkStart checks the first column: what a segment without a flow makes.
 func checkStart(t *testing.T, tr *Tracker, name string, flags uint8, cell string, short map[string]TCPState) {
 	t.Helper()
-	h := packet.Headers{Proto: packet.ProtoTCP, TCPFlags: flags}
-	state, _, cause := tr.Start(nil, &h)
+	frame, h := tcpSpec{flags: flags}.build()
+	state, _, cause := tr.Start(frame, &h)
 	if cell == "IV" {
 		if cause == InvalidNone {
 			t.Errorf("%s: starts a flow in %v", name, TCPState(state))
@@ -126,140 +122,6 @@ func TestTCPFlagSets(t *testing.T) {
 			t.Errorf("flags %08b: legal %v, want %v", flags, got, want)
 		}
 	}
-}
-
-// TestTCPScripts plays testdata/tcp/*.txt. A line is
-//
-//	seconds direction flags -> outcome state timeout status changes
-//
-// seconds: since the line before; direction: > original, < reply; flags: S F R
-// A P U or none; status: of + letters: r seen reply, a assured; changes: state,
-// reply, assured, joined by commas, or -. The first line that starts a flow has
-// the outcome "new" or "reject". Lines starting with # are comments, "set
-// loose off" changes a setting.
-func TestTCPScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/tcp/*.txt")
-	if err != nil || len(files) < 8 {
-		t.Fatalf("scripts: %v, %v", files, err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { playTCP(t, file) })
-	}
-}
-
-// tcpPlayer holds the state of one script.
-type tcpPlayer struct {
-	tr  *Tracker
-	tb  *Table
-	idx uint32
-	now Tick
-}
-
-func playTCP(t *testing.T, file string) {
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	p := &tcpPlayer{tr: NewTracker(), tb: newTable(t, 1), now: 1000}
-	scanner := bufio.NewScanner(f)
-	for n := 1; scanner.Scan(); n++ {
-		line := strings.TrimSpace(scanner.Text())
-		switch {
-		case line == "" || line[0] == '#':
-		case line == "set loose off":
-			p.tr.TCPLoose = false
-		default:
-			input, want, ok := strings.Cut(line, "->")
-			if !ok {
-				t.Fatalf("%s:%d: no arrow", file, n)
-			}
-			got := p.play(t, strings.Fields(input))
-			if want = strings.Join(strings.Fields(want), " "); got != want {
-				t.Errorf("%s:%d: %s\n got %s\nwant %s", file, n, strings.TrimSpace(input), got, want)
-			}
-		}
-	}
-	if err := scanner.Err(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// play applies one segment and renders what happened.
-func (p *tcpPlayer) play(t *testing.T, in []string) string {
-	t.Helper()
-	seconds, err := strconv.ParseFloat(in[0], 64)
-	if err != nil || len(in) != 3 {
-		t.Fatalf("bad line %q", in)
-	}
-	p.now += Tick(seconds * TicksPerSecond)
-	flags := uint8(0)
-	for _, c := range strings.Trim(in[2], "-") {
-		flags |= map[rune]uint8{'S': packet.SYN, 'F': packet.FIN, 'R': packet.RST, 'A': packet.ACK,
-			'P': packet.PSH, 'U': packet.URG}[c]
-	}
-	d := DirOriginal
-	if in[1] == "<" {
-		d = DirReply
-	}
-	if p.idx != 0 && p.tb.Flow(p.idx).Expired(p.now) {
-		p.tb.Remove(p.idx)
-		p.idx = 0
-	}
-	if p.idx == 0 {
-		return p.start(t, flags)
-	}
-	s := advance(p.tr, p.tb, p.idx, d, flags, p.now)
-	out := fmt.Sprintf("%v %s", s.Outcome, p.describe(s.Changes))
-	switch s.Outcome {
-	case OutcomeInvalid:
-		out = fmt.Sprintf("invalid %v", s.Cause)
-	case OutcomeRestart:
-		p.tb.Remove(p.idx)
-		p.idx = 0
-		return "restart " + p.start(t, flags)
-	case OutcomeDestroy:
-		p.tb.Remove(p.idx)
-		p.idx = 0
-	}
-	return out
-}
-
-// start lets the segment make a flow.
-func (p *tcpPlayer) start(t *testing.T, flags uint8) string {
-	h := packet.Headers{Proto: packet.ProtoTCP, TCPFlags: flags}
-	state, timeout, cause := p.tr.Start(nil, &h)
-	if cause != InvalidNone {
-		return "reject " + cause.String()
-	}
-	tu := tuple4(1)
-	tu.Proto = packet.ProtoTCP
-	p.idx = mustInsert(t, p.tb, tu, timeout, p.now)
-	p.tb.Flow(p.idx).SetState(state)
-	p.tb.Flow(p.idx).AddStatus(StatusConfirmed)
-	return "new " + p.describe(0)
-}
-
-// describe renders state, time left, status and changes.
-func (p *tcpPlayer) describe(c Changes) string {
-	f := p.tb.Flow(p.idx)
-	status := ""
-	if f.Status()&StatusSeenReply != 0 {
-		status += "r"
-	}
-	if f.Status()&StatusAssured != 0 {
-		status += "a"
-	}
-	var changes []string
-	for i, name := range []string{"state", "reply", "assured"} {
-		if c>>i&1 != 0 {
-			changes = append(changes, name)
-		}
-	}
-	if len(changes) == 0 {
-		changes = []string{"-"}
-	}
-	return fmt.Sprintf("%v %d +%s %s", TCPState(f.State()), (f.Deadline() - p.now).Seconds(), status, strings.Join(changes, ","))
 }
 
 // FuzzTCPState plays random segments and checks what must hold for all.

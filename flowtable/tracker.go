@@ -54,12 +54,14 @@ const (
 	InvalidTCPFlags          // a set of flags that no segment may have
 	InvalidTCPState          // the flow's state does not allow the segment
 	InvalidTCPNew            // the segment cannot start a flow
-	InvalidTCPWindow         // out of window; set once windows are tracked
+	InvalidTCPWindow         // more data than the receiver has room for
 	InvalidTruncated         // transport header cut short; set by callers too
 	InvalidChecksum          // set by callers that verify checksums
 	InvalidICMPType          // an ICMP message that cannot start a flow
 	InvalidICMPError         // an ICMP error that fits no flow; set by callers
 	InvalidLength            // lengths contradict each other; set by callers
+	InvalidTCPAck            // acknowledges data that nobody sent
+	InvalidTCPReset          // a RST below what the receiver expects
 	numInvalid
 )
 
@@ -69,7 +71,7 @@ const NumInvalid = int(numInvalid)
 // String returns the cause as counters and logs name it.
 func (c Invalid) String() string {
 	names := [...]string{"none", "tcp_flags", "tcp_state", "tcp_new", "tcp_window", "truncated",
-		"checksum", "icmp_type", "icmp_error", "length"}
+		"checksum", "icmp_type", "icmp_error", "length", "tcp_ack", "tcp_rst"}
 	if int(c) < len(names) {
 		return names[c]
 	}
@@ -95,12 +97,24 @@ type Tracker struct {
 	// (nf_conntrack_tcp_loose, default on).
 	TCPLoose bool
 	// TCPLiberal lets segments out of window pass (nf_conntrack_tcp_be_liberal,
-	// default off). Used once windows are tracked.
+	// default off).
 	TCPLiberal bool
+	// TCPIgnoreInvalidRST lets a RST below the window pass
+	// (nf_conntrack_tcp_ignore_invalid_rst, default off).
+	TCPIgnoreInvalidRST bool
+	// TCPMaxRetrans is how often in a row the same segment may come again before
+	// the flow lives for Timeouts.TCPRetrans only (nf_conntrack_tcp_max_retrans,
+	// default 3).
+	TCPMaxRetrans uint8
 }
 
+// DefaultTCPMaxRetrans is the kernel's default of TCPMaxRetrans.
+const DefaultTCPMaxRetrans = 3
+
 // NewTracker returns a tracker with the kernel's defaults.
-func NewTracker() *Tracker { return &Tracker{Timeouts: LinuxTimeouts(), TCPLoose: true} }
+func NewTracker() *Tracker {
+	return &Tracker{Timeouts: LinuxTimeouts(), TCPLoose: true, TCPMaxRetrans: DefaultTCPMaxRetrans}
+}
 
 // streamAfter is how long a UDP flow must have lived to become a stream
 // (nf_conntrack_proto_udp.c, stream_ts).
@@ -142,15 +156,24 @@ func (tr *Tracker) startICMP(frame []byte, h *packet.Headers) (uint8, Tick, Inva
 	return 0, 0, InvalidICMPType
 }
 
+// Begin notes what the packet that made a flow tells of its protocol. It comes
+// after Add, with the same packet as Start.
+func (tr *Tracker) Begin(t *Table, idx uint32, frame []byte, h *packet.Headers) {
+	switch h.Proto {
+	case packet.ProtoTCP:
+		t.beginTCP(idx, frame, h)
+	}
+}
+
 // Advance applies a packet that belongs to a flow: state, status, deadline.
 //
-// Hot: once per packet. 0 allocs, touches the record only.
+// Hot: once per packet. 0 allocs, touches the record, and the window of TCP.
 func (tr *Tracker) Advance(t *Table, idx uint32, d Dir, frame []byte, h *packet.Headers, now Tick) Step {
 	f := &t.flows[idx]
 	s := Step{Outcome: OutcomeAccept}
 	switch f.Proto() {
 	case packet.ProtoTCP:
-		s = tr.advanceTCP(t, idx, d, h.TCPFlags, now)
+		s = tr.advanceTCP(t, idx, d, frame, h, now)
 	case packet.ProtoUDP:
 		s.Changes = tr.advanceUDP(t, idx, now)
 	case packet.ProtoICMP:
@@ -181,28 +204,20 @@ const (
 	steadyTCP    = steadyStatus | packet.ProtoTCP<<metaProtoShift | uint64(TCPEstablished)<<metaStateShift
 )
 
-// Steady is Advance for the usual packet, which changes nothing but the time of
-// the last packet: of an established TCP connection or a UDP stream. It reports
-// false, and has done nothing, if the packet is not one of those. True means
-// that Advance would have returned OutcomeAccept without Changes and that the
-// flow has neither StatusHelper nor StatusSeqAdjust.
+// Steady is Advance for the usual packet: of a UDP stream, or a segment in window
+// of an established TCP connection. It changes nothing that anybody is told. It
+// reports false, and has done nothing, if the packet is another one. True means
+// that Advance would have done the same and returned OutcomeAccept without
+// Changes, and that the flow has neither StatusHelper nor StatusSeqAdjust.
 //
-// Hot: once per packet; one comparison of the record's meta word.
-func (tr *Tracker) Steady(t *Table, idx uint32, h *packet.Headers, now Tick) bool {
-	f := &t.flows[idx]
-	var want uint64
-	switch h.Proto {
-	case packet.ProtoTCP:
-		if h.TCPFlags&(packet.SYN|packet.FIN|packet.RST|packet.ACK) != packet.ACK {
-			return false
-		}
-		want = steadyTCP | uint64(tr.Timeouts.TCP[TCPEstablished])
-	case packet.ProtoUDP:
-		want = steadyUDP | uint64(tr.Timeouts.UDPStream)
-	default:
-		return false
+// Hot: once per packet; one comparison of the record's meta word, for TCP the
+// window.
+func (tr *Tracker) Steady(t *Table, idx uint32, d Dir, frame []byte, h *packet.Headers, now Tick) bool {
+	if h.Proto == packet.ProtoTCP {
+		return tr.steadyTCP(t, idx, d, frame, h, now)
 	}
-	if f.meta&steadyMask != want {
+	f := &t.flows[idx]
+	if h.Proto != packet.ProtoUDP || f.meta&steadyMask != steadyUDP|uint64(tr.Timeouts.UDPStream) {
 		return false
 	}
 	publishTick(&f.LastSeen, now)

@@ -61,19 +61,10 @@ func AdjustTCP(frame []byte, h *packet.Headers, ext *flowtable.Ext, d flowtable.
 	}
 	change = add32(t[4:8], uint32(shift), 0, change)
 	if t.Flags()&packet.ACK != 0 {
-		change = add32(t[8:12], unshift(t.Ack(), other), 0, change)
+		change = add32(t[8:12], other.Sent(t.Ack())-t.Ack(), 0, change)
 		change = adjustSACK(t, other, change)
 	}
 	t.SetChecksum(change.Apply(t.Checksum()))
-}
-
-// unshift returns what must be added to a number of the sender's peer as it
-// appears after adjustment s, to get the peer's own number.
-func unshift(n uint32, s *flowtable.SeqAdj) uint32 {
-	if after(n-uint32(s.OffsetBefore), s.CorrectionPos) {
-		return -uint32(s.OffsetAfter)
-	}
-	return -uint32(s.OffsetBefore)
 }
 
 // add32 adds v to the 32-bit number in b and its change to d. odd is the
@@ -112,7 +103,8 @@ func adjustSACK(t packet.TCP, other *flowtable.SeqAdj, d packet.Delta) packet.De
 		if t[i] == optionSACK {
 			for k := i + 2; k+4 <= i+n; k += 4 {
 				edge := t[k : k+4]
-				d = add32(edge, unshift(binary.BigEndian.Uint32(edge), other), k&1, d)
+				n := binary.BigEndian.Uint32(edge)
+				d = add32(edge, other.Sent(n)-n, k&1, d)
 			}
 		}
 		i += n

@@ -9,7 +9,6 @@ import (
 
 	"github.com/xdpct/xdpct/control"
 	"github.com/xdpct/xdpct/dataplane"
-	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/helpers"
 	"github.com/xdpct/xdpct/nat"
 )
@@ -65,7 +64,7 @@ func (c *runConfig) options(log *slog.Logger) dataplane.Options {
 	o := dataplane.Options{
 		NAT:     nat.Config{SNAT: c.SNAT, Masquerade: c.Masquerade, DNAT: c.DNAT},
 		Helpers: helpers.NewSet(c.Helpers...),
-		Tracker: &flowtable.Tracker{Timeouts: c.Timeouts, TCPLoose: c.TCPLoose},
+		Tracker: &c.Tracker,
 
 		MaxFlows: c.MaxFlows, Queues: c.Queues, CPUs: c.CPUs, Steering: c.Steering, PassInvalid: c.PassInvalid,
 		SkipChecksums: c.NoChecksums, Accounting: c.Accounting, Timestamps: c.Timestamps,

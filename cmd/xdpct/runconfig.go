@@ -40,8 +40,7 @@ type runConfig struct {
 	RingSize  int // slots, power of two
 	FrameSize int // bytes, 2048 or 4096
 
-	Timeouts    flowtable.Timeouts
-	TCPLoose    bool
+	Tracker     flowtable.Tracker
 	PassInvalid bool
 	NoChecksums bool // checksums of received packets are not verified
 	Accounting  bool
@@ -74,7 +73,9 @@ func (r *runFlags) parse() (cfg runConfig, err error) {
 			return runConfig{}, asUsage(err)
 		}
 	}
-	cfg.Control, cfg.TCPLoose = r.control, r.tcpLoose
+	cfg.Control = r.control
+	cfg.Tracker.TCPLoose, cfg.Tracker.TCPLiberal = r.tcpLoose, r.tcpLiberal
+	cfg.Tracker.TCPIgnoreInvalidRST, cfg.Tracker.TCPMaxRetrans = r.tcpIgnoreInvalidRST, r.tcpMaxRetrans
 	cfg.Accounting, cfg.Timestamps = r.accounting, r.timestamps
 	if cfg.Control == "" || len(cfg.Control) > 107 {
 		return runConfig{}, usagef("--control %q: give a path of 1-107 bytes", cfg.Control)
@@ -271,7 +272,7 @@ func choose[T any](err error, flag, word string, words []string, values []T) (T,
 
 func (r *runFlags) parseTimeouts(cfg *runConfig) error {
 	var err error
-	if cfg.Timeouts, err = flowtable.TimeoutProfile(r.timeouts); err != nil {
+	if cfg.Tracker.Timeouts, err = flowtable.TimeoutProfile(r.timeouts); err != nil {
 		return fmt.Errorf("--timeouts %q: give linux or rfc", r.timeouts)
 	}
 	for _, s := range r.timeout {
@@ -279,14 +280,14 @@ func (r *runFlags) parseTimeouts(cfg *runConfig) error {
 		if !ok {
 			return fmt.Errorf("--timeout %q: give NAME=DURATION, such as udp=45s", s)
 		}
-		if _, known := cfg.Timeouts.Get(name); !known {
+		if _, known := cfg.Tracker.Timeouts.Get(name); !known {
 			return fmt.Errorf("--timeout %q: no time-out is called %q: the help lists them", s, name)
 		}
 		d, err := parseSeconds(value)
 		if err != nil {
 			return fmt.Errorf("--timeout %q: %q is no duration: give for example 45s, 10m or 2h", s, value)
 		}
-		if err := cfg.Timeouts.Set(name, d); err != nil {
+		if err := cfg.Tracker.Timeouts.Set(name, d); err != nil {
 			return fmt.Errorf("--timeout: %w", err)
 		}
 	}

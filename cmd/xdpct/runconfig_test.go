@@ -43,8 +43,8 @@ func TestRunConfigDefaults(t *testing.T) {
 	}
 	want := runConfig{
 		Internal: []string{"in0"}, External: []string{"out0"}, Masquerade: true, MaxFlows: 262144,
-		Control: "/run/xdpct.sock", RingSize: 2048, FrameSize: 2048, Timeouts: flowtable.LinuxTimeouts(),
-		TCPLoose: true, LogFormat: "text",
+		Control: "/run/xdpct.sock", RingSize: 2048, FrameSize: 2048, Tracker: *flowtable.NewTracker(),
+		LogFormat: "text",
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -58,7 +58,7 @@ func TestRunConfigReadsEveryFlag(t *testing.T) {
 		"--queues", "4", "--cpus", "0,2-3", "--max-flows", "1.5M", "--control", "/tmp/x.sock",
 		"--xdp", "native", "--zerocopy", "on", "--busy-poll", "20", "--spin", "--ring-size", "4096", "--frame-size", "4096",
 		"--huge-pages", "off", "--timeouts", "rfc", "--timeout", "udp=45s", "--timeout", "tcp.established=7500",
-		"--tcp-loose=false", "--invalid", "pass", "--checksum", "off", "--steering", "ports", "--log-level", "debug", "--log-format", "json")
+		"--tcp-loose=false", "--tcp-liberal", "--tcp-ignore-invalid-rst", "--tcp-max-retrans", "5", "--invalid", "pass", "--checksum", "off", "--steering", "ports", "--log-level", "debug", "--log-format", "json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,8 @@ func TestRunConfigReadsEveryFlag(t *testing.T) {
 		Queues:  4, CPUs: []int{0, 2, 3}, Steering: dataplane.SteeringPorts, MaxFlows: 1500000, Control: "/tmp/x.sock",
 		XDP: xsk.AttachNative, ZeroCopy: xsk.ZeroCopyOn, HugePages: dataplane.HugePagesOff,
 		BusyPoll: 20 * time.Microsecond, Spin: true, RingSize: 4096, FrameSize: 4096,
-		Timeouts: timeouts, PassInvalid: true, NoChecksums: true, LogLevel: slog.LevelDebug, LogFormat: "json",
+		Tracker:     flowtable.Tracker{Timeouts: timeouts, TCPLiberal: true, TCPIgnoreInvalidRST: true, TCPMaxRetrans: 5},
+		PassInvalid: true, NoChecksums: true, LogLevel: slog.LevelDebug, LogFormat: "json",
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

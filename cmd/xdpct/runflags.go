@@ -23,7 +23,9 @@ type runFlags struct {
 	ringSize, frameSize    string
 	timeouts               string
 	timeout                []string
-	tcpLoose               bool
+	tcpLoose, tcpLiberal   bool
+	tcpIgnoreInvalidRST    bool
+	tcpMaxRetrans          uint8
 	invalid, checksum      string
 	accounting, timestamps bool
 	logLevel, logFormat    string
@@ -57,6 +59,9 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	f.StringVar(&r.timeouts, "timeouts", "linux", "`SET` of time-outs: linux (kernel defaults) or rfc (RFC 5382, 4787, 5508)")
 	f.StringArrayVar(&r.timeout, "timeout", nil, "`NAME=DURATION`: change one time-out, such as udp=45s or tcp.established=2h (seconds without a unit);\nrepeatable (default none). Names: "+timeoutNames())
 	f.BoolVar(&r.tcpLoose, "tcp-loose", true, "pick up TCP connections that began before the gateway did")
+	f.BoolVar(&r.tcpLiberal, "tcp-liberal", false, "let TCP segments out of window pass (default false)")
+	f.BoolVar(&r.tcpIgnoreInvalidRST, "tcp-ignore-invalid-rst", false, "let TCP resets below the window pass (default false)")
+	f.Uint8Var(&r.tcpMaxRetrans, "tcp-max-retrans", flowtable.DefaultTCPMaxRetrans, "`N` times in a row that the same segment may come again, 0 to 255, before its connection\nlives for --timeout tcp.max_retrans only")
 	f.BoolVar(&r.accounting, "accounting", false, "count packets and bytes of each flow, for 32 bytes a flow (default false)")
 	f.BoolVar(&r.timestamps, "timestamps", false, "keep when each flow began, for delta-time and -o ktimestamp, for 8 bytes a flow (default false)")
 	f.StringVar(&r.invalid, "invalid", "drop", "`ACTION` for packets that fit no connection: drop, or pass (untranslated)")
