@@ -24,17 +24,13 @@ const (
 // related for ICMP errors; verdict; frame, addr, in and rest of datagrams that
 // came in pieces.
 func (w *Worker) parse(b *burst) {
-	t := w.flows.table
-	segments := uint64(0) // the packets that are TCP
+	t, segments := w.flows.table, uint64(0)
 	for from := 0; from < b.n+matchDelay; from += prefetchGroup {
 		to := min(from+prefetchGroup, b.n)
 		for i := from; i < to; i++ {
 			p := &b.pkts[i]
 			w.parseOne(p)
-			b.keys.Hashes[i] = p.hash
-			if p.hdr.Proto == packet.ProtoTCP {
-				segments |= 1 << i
-			}
+			segments |= b.askFor(i, p)
 		}
 		t.Prefetch(&b.keys, min(from, b.n), max(to, min(from, b.n)))
 		t.MatchLate(&b.keys)
@@ -44,6 +40,16 @@ func (w *Worker) parse(b *burst) {
 		}
 	}
 	t.MatchLate(&b.keys)
+}
+
+// askFor makes the i-th packet part of the lookup. It returns its bit if it is TCP:
+// its flow will have a window.
+func (b *burst) askFor(i int, p *pkt) (segment uint64) {
+	b.keys.Hashes[i] = p.hash
+	if p.hdr.Proto == packet.ProtoTCP {
+		segment = 1 << i
+	}
+	return segment
 }
 
 func (w *Worker) parseOne(p *pkt) {

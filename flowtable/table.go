@@ -76,8 +76,7 @@ type Table struct {
 	// IPv6 flows, by flow index; touched by IPv6 flows only.
 	addrs6 []addrs6
 	exts   []Ext
-	// windows are of TCP flows, by flow index; touched by those only, as are
-	// their tags by SCTP flows.
+	// windows are of TCP flows, by flow index; touched by those only.
 	windows []window
 	// accounts and starts (Unix time in nanoseconds), by flow index; nil unless
 	// asked for.

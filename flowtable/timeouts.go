@@ -9,8 +9,8 @@ import (
 type Timeouts struct {
 	// TCP is indexed by TCPState; TCPNone is not used.
 	TCP [tcpStates]Tick
-	// TCPRetrans limits a flow after three retransmissions; it is used once
-	// window tracking is there.
+	// TCPRetrans limits a flow whose last segment came again and again
+	// (Tracker.TCPMaxRetrans), or whose last window was closed.
 	TCPRetrans Tick
 	// TCPUnacked limits a flow with unacknowledged data, and an established
 	// flow that was picked up until it sees a reply.
