@@ -58,8 +58,11 @@ func hasPorts(proto uint8) bool {
 // stateName returns the state of a flow as conntrack prints it; "" for protocols
 // without one.
 func stateName(s *flowtable.Snapshot) string {
-	if s.Orig.Proto == protoTCP {
+	switch s.Orig.Proto {
+	case protoTCP:
 		return flowtable.TCPState(s.State).String()
+	case protoSCTP:
+		return flowtable.SCTPState(s.State).String()
 	}
 	return ""
 }

@@ -47,19 +47,22 @@ func exchanges(n int) map[string]exchange {
 		"generic over ipv6": {long(spec{src: client6Addr, dst: server6Addr, proto: 253}, n),
 			long(spec{src: server6Addr, dst: pool6Addr, proto: 253}, n)},
 	}
-	sctp := func(s spec, sport, dport uint16) spec {
+	sctp := func(s spec, sport, dport uint16, chunk uint8) spec { // a heartbeat, or its answer
 		s = long(s, n)
 		s.proto = 132
 		h := packet.SCTP(s.payload)
 		binary.BigEndian.PutUint16(h, sport)
 		binary.BigEndian.PutUint16(h[2:], dport)
+		binary.BigEndian.PutUint32(h[4:], 7) // verification tag
+		h[packet.SCTPLen], h[packet.SCTPLen+1] = chunk, 0
+		binary.BigEndian.PutUint16(h[packet.SCTPLen+2:], uint16(len(h)-packet.SCTPLen))
 		h.SetChecksum(0)
 		h.SetChecksum(crc32.Checksum(h, crc32.MakeTable(crc32.Castagnoli)))
 		return s
 	}
-	list["sctp"] = exchange{sctp(spec{src: clientAddr, dst: serverAddr}, 7000, 53), sctp(spec{src: serverAddr, dst: poolAddr}, 53, 7000)}
-	list["sctp over ipv6"] = exchange{sctp(spec{src: client6Addr, dst: server6Addr}, 7000, 53),
-		sctp(spec{src: server6Addr, dst: pool6Addr}, 53, 7000)}
+	list["sctp"] = exchange{sctp(spec{src: clientAddr, dst: serverAddr}, 7000, 53, 4), sctp(spec{src: serverAddr, dst: poolAddr}, 53, 7000, 5)}
+	list["sctp over ipv6"] = exchange{sctp(spec{src: client6Addr, dst: server6Addr}, 7000, 53, 4),
+		sctp(spec{src: server6Addr, dst: pool6Addr}, 53, 7000, 5)}
 	ping6 := exchange{long(spec{src: client6Addr, dst: server6Addr}, n), long(spec{src: server6Addr, dst: pool6Addr}, n)}
 	ping6.question.icmp6, ping6.question.echo6 = echo6(128)
 	ping6.answer.icmp6, ping6.answer.echo6 = echo6(129)

@@ -7,8 +7,8 @@ import "github.com/xdpct/xdpct/packet"
 const evictBuckets = 8
 
 // EvictCandidate returns a flow that may make room in a full table: one whose
-// time is over, else one that is not assured, else, if closing is set, a TCP
-// flow that is already closing. It looks at the flows in eight buckets from
+// time is over, else one that is not assured, else, if closing is set, a flow of
+// TCP or SCTP that is already closing. It looks at the flows in eight buckets from
 // that of near, the hash of the new flow; 0 if there is none among them. A
 // live assured flow is never returned, nor a dying one.
 //
@@ -32,7 +32,7 @@ func (t *Table) EvictCandidate(now Tick, near uint64, closing bool) uint32 {
 				return idx
 			case s&StatusAssured == 0:
 				second = idx
-			case closing && f.Proto() == packet.ProtoTCP && TCPState(f.State()).Closing():
+			case closing && f.closing():
 				third = idx
 			}
 		}
@@ -44,6 +44,12 @@ func (t *Table) EvictCandidate(now Tick, near uint64, closing bool) uint32 {
 		}
 	}
 	return third
+}
+
+// closing reports whether a flow is about to end by itself.
+func (f *Flow) closing() bool {
+	return f.Proto() == packet.ProtoTCP && TCPState(f.State()).Closing() ||
+		f.Proto() == packet.ProtoSCTP && SCTPState(f.State()).Closing()
 }
 
 // prefetchResidents asks for all records that a bucket refers to.

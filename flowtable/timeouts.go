@@ -22,7 +22,9 @@ type Timeouts struct {
 	ICMP, ICMPv6 Tick
 	// GRE is for flows without a reply, GREStream for the others.
 	GRE, GREStream Tick
-	// Generic is for all other protocols, SCTP among them.
+	// SCTP is indexed by SCTPState; SCTPNone is not used.
+	SCTP [sctpStates]Tick
+	// Generic is for all other protocols.
 	Generic Tick
 }
 
@@ -42,6 +44,11 @@ func LinuxTimeouts() Timeouts {
 		UDP: seconds(30), UDPStream: seconds(120),
 		ICMP: seconds(30), ICMPv6: seconds(30),
 		GRE: seconds(30), GREStream: seconds(180),
+		SCTP: [sctpStates]Tick{
+			SCTPClosed: seconds(10), SCTPCookieWait: seconds(3), SCTPCookieEchoed: seconds(3),
+			SCTPEstablished: seconds(210), SCTPShutdownSent: seconds(3), SCTPShutdownRecd: seconds(3),
+			SCTPShutdownAckSent: seconds(3), SCTPHeartbeatSent: seconds(30),
+		},
 		Generic: seconds(600),
 	}
 }
@@ -98,6 +105,14 @@ var timeoutTable = []namedTimeout{
 	{"icmpv6", func(o *Timeouts) *Tick { return &o.ICMPv6 }},
 	{"gre", func(o *Timeouts) *Tick { return &o.GRE }},
 	{"gre.stream", func(o *Timeouts) *Tick { return &o.GREStream }},
+	{"sctp.closed", func(o *Timeouts) *Tick { return &o.SCTP[SCTPClosed] }},
+	{"sctp.cookie_wait", func(o *Timeouts) *Tick { return &o.SCTP[SCTPCookieWait] }},
+	{"sctp.cookie_echoed", func(o *Timeouts) *Tick { return &o.SCTP[SCTPCookieEchoed] }},
+	{"sctp.established", func(o *Timeouts) *Tick { return &o.SCTP[SCTPEstablished] }},
+	{"sctp.shutdown_sent", func(o *Timeouts) *Tick { return &o.SCTP[SCTPShutdownSent] }},
+	{"sctp.shutdown_recd", func(o *Timeouts) *Tick { return &o.SCTP[SCTPShutdownRecd] }},
+	{"sctp.shutdown_ack_sent", func(o *Timeouts) *Tick { return &o.SCTP[SCTPShutdownAckSent] }},
+	{"sctp.heartbeat_sent", func(o *Timeouts) *Tick { return &o.SCTP[SCTPHeartbeatSent] }},
 	{"generic", func(o *Timeouts) *Tick { return &o.Generic }},
 }
 

@@ -12,7 +12,8 @@ func TestLinuxTimeouts(t *testing.T) {
 	want := map[string]int{"tcp.syn_sent": 120, "tcp.syn_recv": 60, "tcp.established": 432000, "tcp.fin_wait": 120,
 		"tcp.close_wait": 60, "tcp.last_ack": 30, "tcp.time_wait": 120, "tcp.close": 10, "tcp.syn_sent2": 120,
 		"tcp.max_retrans": 300, "tcp.unacknowledged": 300, "udp": 30, "udp.stream": 120, "icmp": 30, "icmpv6": 30,
-		"gre": 30, "gre.stream": 180, "generic": 600}
+		"gre": 30, "gre.stream": 180, "sctp.closed": 10, "sctp.cookie_wait": 3, "sctp.cookie_echoed": 3, "sctp.established": 210,
+		"sctp.shutdown_sent": 3, "sctp.shutdown_recd": 3, "sctp.shutdown_ack_sent": 3, "sctp.heartbeat_sent": 30, "generic": 600}
 	o := LinuxTimeouts()
 	names := TimeoutNames()
 	if len(names) != len(want) {

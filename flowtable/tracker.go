@@ -62,6 +62,10 @@ const (
 	InvalidLength            // lengths contradict each other; set by callers
 	InvalidTCPAck            // acknowledges data that nobody sent
 	InvalidTCPReset          // a RST below what the receiver expects
+	InvalidSCTPChunk         // broken chunks, or such as may not be together
+	InvalidSCTPNew           // the packet cannot start an association
+	InvalidSCTPTag           // a wrong verification tag
+	InvalidSCTPState         // the association's state does not allow the chunk
 	numInvalid
 )
 
@@ -71,7 +75,8 @@ const NumInvalid = int(numInvalid)
 // String returns the cause as counters and logs name it.
 func (c Invalid) String() string {
 	names := [...]string{"none", "tcp_flags", "tcp_state", "tcp_new", "tcp_window", "truncated",
-		"checksum", "icmp_type", "icmp_error", "length", "tcp_ack", "tcp_rst"}
+		"checksum", "icmp_type", "icmp_error", "length", "tcp_ack", "tcp_rst",
+		"sctp_chunk", "sctp_new", "sctp_tag", "sctp_state"}
 	if int(c) < len(names) {
 		return names[c]
 	}
@@ -132,6 +137,8 @@ func (tr *Tracker) Start(frame []byte, h *packet.Headers) (state uint8, timeout 
 		return tr.startICMP(frame, h)
 	case packet.ProtoGRE:
 		return 0, tr.Timeouts.GRE, InvalidNone
+	case packet.ProtoSCTP:
+		return tr.startSCTP(frame, h)
 	}
 	return 0, tr.Timeouts.Generic, InvalidNone
 }
@@ -162,6 +169,8 @@ func (tr *Tracker) Begin(t *Table, idx uint32, frame []byte, h *packet.Headers) 
 	switch h.Proto {
 	case packet.ProtoTCP:
 		t.beginTCP(idx, frame, h)
+	case packet.ProtoSCTP:
+		t.beginSCTP(idx, frame, h)
 	}
 }
 
@@ -174,6 +183,8 @@ func (tr *Tracker) Advance(t *Table, idx uint32, d Dir, frame []byte, h *packet.
 	switch f.Proto() {
 	case packet.ProtoTCP:
 		s = tr.advanceTCP(t, idx, d, frame, h, now)
+	case packet.ProtoSCTP:
+		s = tr.advanceSCTP(t, idx, d, frame, h, now)
 	case packet.ProtoUDP:
 		s.Changes = tr.advanceUDP(t, idx, now)
 	case packet.ProtoICMP:

@@ -34,7 +34,6 @@ func TestDatagramProtocols(t *testing.T) {
 		{"icmpv6", packet.ProtoICMPv6, 30, []datagramStep{{1, r, 30, ChangeReply}, {9 * s, o, 30, 0}}},
 		{"gre", packet.ProtoGRE, 30, []datagramStep{
 			{1, o, 30, 0}, {2, r, 30, ChangeReply}, {3, o, 180, ChangeAssured}, {4, r, 180, 0}}},
-		{"sctp is generic", packet.ProtoSCTP, 600, []datagramStep{{1, r, 600, ChangeReply}, {5 * s, o, 600, 0}}},
 		{"proto 253", 253, 600, []datagramStep{{1, r, 600, ChangeReply}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -341,6 +341,7 @@ func (w *window) steady(f *Flow, b *[20]byte, d Dir, payload uint32) bool {
 	f.tcp = bits&^tcpLastMask | (tcpClassAck+1)<<tcpLastClassShift | uint32(d&1)<<tcpLastDirShift
 	return true
 }
+
 // PrefetchWindows asks for the windows of the flows that Match has found for keys
 // from to to-1, as far as their bits are set in segments: those of TCP packets.
 // The flow may turn out to be another one, then it was for nothing.
