@@ -24,7 +24,7 @@ var (
 )
 
 // randomBatch is how many random scripts are played at once.
-const randomBatch = 300
+const randomBatch = 400
 
 // TestRandom plays random scripts. One that differs is made as small as it gets.
 func TestRandom(t *testing.T) {
@@ -35,9 +35,13 @@ func TestRandom(t *testing.T) {
 	if first == 0 {
 		first = rand.Uint64() >> 32
 	}
-	for _, p := range Profiles[:2] {
+	for i, p := range Profiles[:2] {
 		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()
+			first := first
+			if *randomSeed == 0 {
+				first += uint64(i) << 32 // other scripts in each profile
+			}
 			rig, seed, count := NewRig(t, p), first, 0
 			for end := time.Now().Add(*randomFor); time.Now().Before(end) && !t.Failed(); rig.Flush(t) {
 				var scripts []*Script

@@ -67,8 +67,8 @@ func join(lists ...[]string) (all []string) {
 // Profiles are all configurations. IPv4 and IPv6 are each translated in one of the
 // first two and not in the other.
 var Profiles = []Profile{
-	{"snat", join([]string{"--snat", snat4, "--helper", "ftp"}, dnat4), natAddresses{addrs(snat4, ""), addrs(vip4, "")}},
-	{"snat6", join([]string{"--snat", snat6}, dnat6), natAddresses{addrs("", snat6), addrs("", vip6)}},
+	{"snat", join([]string{"--accounting", "--snat", snat4, "--helper", "ftp"}, dnat4), natAddresses{addrs(snat4, ""), addrs(vip4, "")}},
+	{"snat6", join([]string{"--accounting", "--snat", snat6}, dnat6), natAddresses{addrs("", snat6), addrs("", vip6)}},
 	{"masquerade", []string{"--masquerade"}, natAddresses{addrs("203.0.113.1", ""), addrs("", "")}},
 	{"short", join([]string{"--snat", snat4}, short), natAddresses{addrs(snat4, ""), addrs("", "")}},
 }

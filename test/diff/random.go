@@ -3,6 +3,7 @@ package diff
 import (
 	"fmt"
 	"math/rand/v2"
+	"time"
 )
 
 // Random makes a script from a seed: packets as real hosts send them, with mistakes,
@@ -10,7 +11,7 @@ import (
 func Random(seed uint64, profile string, family int) *Script {
 	r := rand.New(rand.NewPCG(seed, 0x78647063))
 	s := &Script{Name: fmt.Sprintf("random/%d", seed), Profiles: []string{profile}, Family: family}
-	switch kind := 6 + r.IntN(4); {
+	switch kind := r.IntN(10); {
 	case kind < 6:
 		s.Steps = randomTCP(r)
 	case kind < 8:
@@ -219,9 +220,13 @@ func randomEnds(r *rand.Rand, clientPorts, serverPorts []uint16) (in, out Endpoi
 }
 
 // randomUDP makes datagrams between a few hosts and ports, so that some clash, and
-// errors about them.
+// errors about them. In the middle there is a pause that makes streams of flows: two
+// seconds after their first packet, which no flow should be by chance.
 func randomUDP(r *rand.Rand) (steps []Step) {
-	for range randomSteps {
+	for i := range randomSteps {
+		if i == randomSteps/2 {
+			steps = append(steps, Step{Wait: 2500 * time.Millisecond})
+		}
 		in, out := randomEnds(r, []uint16{5000, 5001, 100, 600}, []uint16{53, 54})
 		there := &Packet{Proto: "udp", Src: in, Dst: out}
 		back := &Packet{Proto: "udp", Src: out, Dst: in}

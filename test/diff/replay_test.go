@@ -46,8 +46,6 @@ func TestReplay(t *testing.T) {
 		t.Fatal("this test needs root for network namespaces and AF_XDP: sudo make test-diff")
 	}
 	p, _ := profile("snat")
-	// Until windows are tracked, unacknowledged data may not shorten the time-out.
-	p.flags = join(p.flags, []string{"--timeout", "tcp.unacknowledged=432000s", "--timeout", "tcp.max_retrans=432000s"})
 	if *record {
 		for i := range recorded {
 			recorded[i].record(t, recordings+i, p)
