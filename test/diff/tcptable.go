@@ -145,11 +145,12 @@ func TCPFlags() (scripts []*Script) {
 // with the numbers that honest sides would have.
 type conversationScript struct {
 	sides map[string]*tcpSide
+	win   int // that segments carry
 	steps []Step
 }
 
 func newConversation() *conversationScript {
-	return &conversationScript{sides: map[string]*tcpSide{"c": {seq: clientISN}, "s": {seq: serverISN}}}
+	return &conversationScript{sides: map[string]*tcpSide{"c": {seq: clientISN}, "s": {seq: serverISN}}, win: 30000}
 }
 
 // send adds a segment, "c PA+100", and moves both sides on.
@@ -166,6 +167,14 @@ func (c *conversationScript) send(step string) {
 	peer.ack = me.seq
 }
 
+// sendScaled is send with the option to scale windows; -1: without.
+func (c *conversationScript) sendScaled(step string, scale int) {
+	c.send(step)
+	if scale >= 0 {
+		c.steps[len(c.steps)-1].Packet.Set("wscale", fmt.Sprint(scale))
+	}
+}
+
 // sendOff adds a segment whose numbers are off those that the sender is at, and
 // moves nobody.
 func (c *conversationScript) sendOff(from, flags string, length, seq, ack int) {
@@ -178,7 +187,7 @@ func (c *conversationScript) sendOff(from, flags string, length, seq, ack int) {
 	if strings.Contains(flags, "A") {
 		p.Set("ack", fmt.Sprint(me.ack+uint32(ack)))
 	}
-	p.Set("win", "30000")
+	p.Set("win", fmt.Sprint(c.win))
 	if length > 0 {
 		p.Set("len", fmt.Sprint(length))
 	}

@@ -4,3 +4,6 @@ import "testing"
 
 // TestTCPTable walks through the TCP table cell by cell.
 func TestTCPTable(t *testing.T) { play(t, named("table/", TCPTable())) }
+
+// TestTCPWindows tries each bound of windows from both sides of it.
+func TestTCPWindows(t *testing.T) { play(t, named("windows/", TCPWindows())) }
