@@ -71,7 +71,7 @@ test-unit: ## unit tests of all packages (those that need root skip without it)
 
 .PHONY: test-root
 test-root: build ## real programs and the kernel against xdpct, in namespaces (root)
-	go test -count=1 -timeout 8m ./test/... $(E2E)
+	go test -p 1 -count=1 -timeout 8m ./test/... $(E2E)
 
 # How long random scripts are played; SEED=N begins with those of a seed.
 RANDOM_TIME ?= 2m

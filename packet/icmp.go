@@ -71,10 +71,11 @@ func (m ICMP) SetID(v uint16) { binary.BigEndian.PutUint16(m[4:], v) }
 func (m ICMP) Seq() uint16 { return binary.BigEndian.Uint16(m[6:]) }
 
 // IsICMPError reports whether a message of this family and type quotes the
-// packet that caused it (RFC 1122 §3.2.2, RFC 4443 §2.1).
+// packet that caused it (RFC 1122 §3.2.2). All types of ICMPv6 below 128 do, also
+// those that are not known yet (RFC 4443 §2.1 and §2.4).
 func IsICMPError(f Family, icmpType uint8) bool {
 	if f == IPv6 {
-		return icmpType >= ICMPv6Unreachable && icmpType <= ICMPv6ParameterProblem
+		return icmpType < 128
 	}
 	switch icmpType {
 	case ICMPUnreachable, ICMPSourceQuench, ICMPRedirect, ICMPTimeExceeded, ICMPParameterProblem:
