@@ -92,6 +92,9 @@ func (tr *Tracker) startSCTP(frame []byte, h *packet.Headers) (uint8, Tick, Inva
 	}
 	state := uint8(SCTPNone)
 	tag := binary.BigEndian.Uint32(frame[h.L4+4:])
+	if (set&untagged == 0 || set&(1<<sctpCookieEcho) != 0) && tag != 0 {
+		return 0, 0, InvalidSCTPTag // none is known yet that it could be
+	}
 	for c, rest, ok := nextChunk(b); ok; c, rest, ok = nextChunk(rest) {
 		state = nextSCTP(DirOriginal, c.kind, uint8(SCTPNone))
 		if state == uint8(SCTPNone) || state == sIV || c.kind == sctpInit && (tag != 0 || len(c.body) < 4) {
@@ -115,7 +118,9 @@ func (t *Table) beginSCTP(idx uint32, frame []byte, h *packet.Headers) {
 		case c.kind == sctpInit && len(c.body) >= 4:
 			w.side[DirReply].end = binary.BigEndian.Uint32(c.body)
 			t.flows[idx].tcp |= sctpInitSent
-		case c.kind == sctpHeartbeat:
+		case c.kind == sctpInitAck && len(c.body) >= 4:
+			w.side[DirReply].end = binary.BigEndian.Uint32(c.body)
+		case c.kind == sctpHeartbeat, c.kind == sctpHeartbeatAck:
 			w.side[DirOriginal].end = tag
 		case c.kind == sctpShutdownAck:
 			w.side[DirReply].end = tag

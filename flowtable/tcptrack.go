@@ -167,7 +167,7 @@ func (tr *Tracker) resetTCP(t *Table, idx uint32, w *window, s *segment, m tcpMo
 		}
 		m.next = m.old
 	}
-	toIgnored := f.Status()&StatusSeenReply != 0 && f.lastIs(tcpClassSyn) || !assured && f.lastIs(tcpClassAck)
+	toIgnored := f.Status()&StatusSeenReply != 0 && f.lastIs(tcpClassSyn) && f.lastDir() != s.dir || !assured && f.lastIs(tcpClassAck)
 	toChallenge := m.old == sSS && f.lastIs(tcpClassAck) && f.lastDir() == DirReply && s.seq == w.lastAck
 	if toIgnored && s.ack == w.lastEnd || toChallenge {
 		return tr.enterTCP(t, idx, w, s, m, now)
@@ -235,8 +235,10 @@ func (tr *Tracker) enterTCP(t *Table, idx uint32, w *window, s *segment, m tcpMo
 			return step
 		case m.class == tcpClassSyn && m.old == sSS:
 			// A retransmitted SYN does not renew the time-out, or reuse of
-			// the port by its sender would keep the flow for ever.
+			// the port by its sender would keep the flow for ever. What does not
+			// renew is not counted either.
 			f.setTCP(m.next, status)
+			step.Outcome = OutcomeIgnore
 			return step
 		case m.next == sES:
 			timeout = min(timeout, tr.Timeouts.TCPUnacked)

@@ -15,7 +15,8 @@ const (
 	OutcomeInvalid Outcome = iota
 	// OutcomeAccept: the packet belongs to the flow, which was brought up to date.
 	OutcomeAccept
-	// OutcomeIgnore: let the packet pass; state and deadline did not change.
+	// OutcomeIgnore: let the packet pass; it does not count and the deadline did not
+	// change, nor did the state, but for SYN_SENT2.
 	OutcomeIgnore
 	// OutcomeRestart: take the flow down and treat the packet as a new one.
 	OutcomeRestart

@@ -14,7 +14,7 @@ import (
 
 // all are the scripts of testdata and the generated ones.
 func all(t testing.TB) []*Script {
-	return slices.Concat(readScripts(t), named("table/", TCPTable()), named("windows/", TCPWindows()), named("flags/", TCPFlags()))
+	return slices.Concat(readScripts(t), named("table/", TCPTable()), named("windows/", TCPWindows()), named("sctp-table/", SCTPTable()), named("flags/", TCPFlags()))
 }
 
 func TestScriptsReadBack(t *testing.T) {
