@@ -126,6 +126,11 @@ func TestSCTPStarts(t *testing.T) {
 	}
 	playSCTP(t, []sctpLine{{DirOriginal, 5, [][]byte{chunk(sctpInit, 0, 7)}, "reject sctp_new"}})
 	playSCTP(t, []sctpLine{{DirOriginal, 0, nil, "reject sctp_chunk"}})
+	// Nobody has told a tag that these could carry.
+	for _, kind := range []uint8{sctpInitAck, sctpShutdown, sctpError, sctpCookieEcho} {
+		playSCTP(t, []sctpLine{{DirOriginal, 5, [][]byte{chunk(kind, 0, 7)}, "reject sctp_tag"}})
+		playSCTP(t, []sctpLine{{DirOriginal, 0, [][]byte{chunk(kind, 0, 7)}, "new CLOSED 10"}})
+	}
 }
 
 // TestSCTPSecondPath: a heartbeat over another path makes a flow of its own; a

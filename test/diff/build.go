@@ -263,7 +263,10 @@ func finishChecksum(p *Packet, l4 []byte, proto uint8, src, dst netip.Addr) {
 	if (proto == protoUDP || proto == protoLite) && sum == 0 {
 		sum = 0xffff
 	}
-	binary.BigEndian.PutUint16(l4[at:], sum^uint16(wrong))
+	// Wrong by a sum, so that it is wrong by the same after translation, whatever port
+	// NAT had chosen.
+	off := uint32(sum) + wrong
+	binary.BigEndian.PutUint16(l4[at:], uint16(off)+uint16(off>>16))
 }
 
 // castagnoli is the polynomial of SCTP's checksum (RFC 9260 appendix A).

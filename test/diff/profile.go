@@ -70,6 +70,9 @@ var Profiles = []Profile{
 	{"snat", join([]string{"--accounting", "--snat", snat4, "--helper", "ftp"}, dnat4), natAddresses{addrs(snat4, ""), addrs(vip4, "")}},
 	{"snat6", join([]string{"--accounting", "--snat", snat6}, dnat6), natAddresses{addrs("", snat6), addrs("", vip6)}},
 	{"masquerade", []string{"--masquerade"}, natAddresses{addrs("203.0.113.1", ""), addrs("", "")}},
+	{"strict", []string{"--snat", snat4, "--tcp-loose=false", "--tcp-max-retrans=1"}, natAddresses{addrs(snat4, ""), addrs("", "")}},
+	{"liberal", []string{"--accounting", "--snat", snat4, "--tcp-liberal", "--tcp-ignore-invalid-rst", "--checksum=off"},
+		natAddresses{addrs(snat4, ""), addrs("", "")}},
 	{"short", join([]string{"--snat", snat4}, short), natAddresses{addrs(snat4, ""), addrs("", "")}},
 }
 

@@ -3,7 +3,6 @@ package diff
 import (
 	"fmt"
 	"math/rand/v2"
-	"time"
 )
 
 // Random makes a script from a seed: packets as real hosts send them, with mistakes,
@@ -11,13 +10,19 @@ import (
 func Random(seed uint64, profile string, family int) *Script {
 	r := rand.New(rand.NewPCG(seed, 0x78647063))
 	s := &Script{Name: fmt.Sprintf("random/%d", seed), Profiles: []string{profile}, Family: family}
-	switch kind := r.IntN(10); {
-	case kind < 6:
+	switch kind := r.IntN(20); {
+	case kind < 11:
 		s.Steps = randomTCP(r)
-	case kind < 8:
+	case kind < 14:
 		s.Steps = randomUDP(r)
-	default:
+	case kind < 16:
 		s.Steps = randomICMP(r, family)
+	case kind < 18:
+		s.Steps = randomSCTP(r)
+	case family == 4:
+		s.Steps = randomFragments(r)
+	default: // IPv6: see fragments-as-they-came in docs/deviations.md
+		s.Steps = randomTCP(r)
 	}
 	return s
 }
@@ -210,83 +215,4 @@ func (c *randomConnection) keepalive(side int) *Packet {
 	p := c.segment(side, "A", 0)
 	p.Set("seq", fmt.Sprint(c.peers[side].seq-1))
 	return p
-}
-
-// randomEnds are two endpoints that talk, seen from inside.
-func randomEnds(r *rand.Rand, clientPorts, serverPorts []uint16) (in, out Endpoint) {
-	in = Endpoint{[]string{"client", "client2"}[r.IntN(2)], clientPorts[r.IntN(len(clientPorts))]}
-	out = Endpoint{[]string{"server", "server2"}[r.IntN(2)], serverPorts[r.IntN(len(serverPorts))]}
-	return in, out
-}
-
-// randomUDP makes datagrams between a few hosts and ports, so that some clash, and
-// errors about them. In the middle there is a pause that makes streams of flows: two
-// seconds after their first packet, which no flow should be by chance.
-func randomUDP(r *rand.Rand) (steps []Step) {
-	for i := range randomSteps {
-		if i == randomSteps/2 {
-			steps = append(steps, Step{Wait: 2500 * time.Millisecond})
-		}
-		in, out := randomEnds(r, []uint16{5000, 5001, 100, 600}, []uint16{53, 54})
-		there := &Packet{Proto: "udp", Src: in, Dst: out}
-		back := &Packet{Proto: "udp", Src: out, Dst: in}
-		p := []*Packet{there, there, there, back, back}[r.IntN(5)]
-		p.Set("len", fmt.Sprint(r.IntN(200)))
-		switch r.IntN(12) {
-		case 0:
-			p.Words = append(p.Words, Word{Key: "badsum"})
-		case 1:
-			p.Words = append(p.Words, Word{Key: "nosum"})
-		case 2:
-			steps = append(steps, Step{Packet: p})
-			p = randomError(r, p)
-		}
-		steps = append(steps, Step{Packet: p})
-	}
-	return steps
-}
-
-// randomError is an ICMP error about a packet, by its receiver or a router there.
-func randomError(r *rand.Rand, about *Packet) *Packet {
-	from := Endpoint{Host: about.Dst.Host}
-	if r.IntN(2) == 0 {
-		from.Host = map[Side]string{Inside: "hop", Outside: "router"}[sideOf(about.Dst.Host)]
-	}
-	kinds := []string{"unreach", "exceeded", "param"}
-	p := &Packet{Proto: "icmp", Src: from, Dst: Endpoint{Host: about.Src.Host}, Quoted: about.Clone(),
-		Words: []Word{{Key: kinds[r.IntN(len(kinds))]}}}
-	p.Set("code", fmt.Sprint(r.IntN(2)))
-	if r.IntN(2) == 0 {
-		p.Set("quote", fmt.Sprint([]int{28, 40, 48, 20}[r.IntN(4)]))
-	}
-	return p
-}
-
-// randomICMP makes queries and answers with few ids, and errors about them.
-func randomICMP(r *rand.Rand, family int) (steps []Step) {
-	other := [2]string{"info", "info_reply"} // a second kind of query
-	if family == 6 {
-		other = [2]string{"echo", "reply"} // see node-information-nat in docs/deviations.md
-	}
-	for range randomSteps {
-		in, out := randomEnds(r, []uint16{0}, []uint16{0})
-		p := &Packet{Proto: "icmp", Src: in, Dst: out, Words: []Word{{Key: []string{"echo", "echo", "echo", other[0]}[r.IntN(4)]}}}
-		if r.IntN(5) < 2 {
-			p = &Packet{Proto: "icmp", Src: out, Dst: in, Words: []Word{{Key: []string{"reply", "reply", other[1]}[r.IntN(3)]}}}
-		}
-		p.Set("id", fmt.Sprint(1+r.IntN(3)))
-		p.Set("icmpseq", fmt.Sprint(r.IntN(4)))
-		p.Set("len", fmt.Sprint(r.IntN(100)))
-		switch r.IntN(12) {
-		case 0:
-			p.Words = append(p.Words, Word{Key: "badsum"})
-		case 1:
-			p.Set("code", "1")
-		case 2:
-			steps = append(steps, Step{Packet: p})
-			p = randomError(r, p)
-		}
-		steps = append(steps, Step{Packet: p})
-	}
-	return steps
 }

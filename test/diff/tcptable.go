@@ -104,7 +104,7 @@ func TCPTable() (scripts []*Script) {
 				c.send(other + " A")
 				scripts = append(scripts, &Script{
 					Name:     fmt.Sprintf("%s/%s/%s", state.name, map[string]string{"c": "client", "s": "server"}[from], segment.name),
-					Profiles: []string{"snat"}, Family: 4, Steps: c.steps,
+					Profiles: []string{"snat", "strict", "liberal"}, Family: 4, Steps: c.steps,
 				})
 			}
 		}

@@ -42,9 +42,8 @@ func TCPWindows() (scripts []*Script) {
 				c.send(other + " A")
 				c.send(from + " PA+10")
 				scripts = append(scripts, &Script{
-					Name: fmt.Sprintf("%s/%s/%s", size.name, map[string]string{"c": "client", "s": "server"}[from], off),
-					// Scripts with windows of this size are about windows, not about NAT.
-					Profiles: []string{"snat"}, Family: 4, Steps: c.steps,
+					Name:     fmt.Sprintf("%s/%s/%s", size.name, map[string]string{"c": "client", "s": "server"}[from], off),
+					Profiles: []string{"snat", "liberal"}, Family: 4, Steps: c.steps,
 				})
 			}
 		}

@@ -46,8 +46,21 @@ func (l *Lab) StartGateway(t testing.TB, flags ...string) *Gateway {
 	return l.StartXDPCT(t, flags...)
 }
 
-// StartKernel makes the kernel the gateway. Of the flags it understands those
-// about NAT, time-outs and accounting and passes over the others; the FTP helper is always on port 21.
+// flagSysctls are the kernel's settings (net.netfilter.nf_conntrack_*) for flags of
+// xdpct, as they have to be written.
+var flagSysctls = map[string]string{
+	"--accounting":             "acct=1",
+	"--timestamps":             "timestamp=1",
+	"--checksum=off":           "checksum=0",
+	"--tcp-loose=false":        "tcp_loose=0",
+	"--tcp-liberal":            "tcp_be_liberal=1",
+	"--tcp-ignore-invalid-rst": "tcp_ignore_invalid_rst=1",
+	"--tcp-max-retrans=1":      "tcp_max_retrans=1",
+}
+
+// StartKernel makes the kernel the gateway. Of the flags it understands those about
+// NAT and time-outs and those of flagSysctls, and passes over the others; the FTP
+// helper is always on port 21.
 func (l *Lab) StartKernel(t testing.TB, flags ...string) *Gateway {
 	t.Helper()
 	var args []string
@@ -61,10 +74,10 @@ func (l *Lab) StartKernel(t testing.TB, flags ...string) *Gateway {
 		case "--timeout":
 			defer l.Gateway.Run(t, "sysctl", "-qw", timeoutSysctl(flags[i+1]))
 			i++
-		case "--accounting":
-			defer l.Gateway.Run(t, "sysctl", "-qw", "net.netfilter.nf_conntrack_acct=1")
-		case "--timestamps":
-			defer l.Gateway.Run(t, "sysctl", "-qw", "net.netfilter.nf_conntrack_timestamp=1")
+		default:
+			if setting, known := flagSysctls[flags[i]]; known {
+				defer l.Gateway.Run(t, "sysctl", "-qw", "net.netfilter.nf_conntrack_"+setting)
+			}
 		}
 	}
 	l.Script(t, "kernel", args...)
