@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"github.com/xdpct/xdpct/dataplane/fib"
 	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/helpers"
 	"github.com/xdpct/xdpct/nat"
@@ -46,7 +47,7 @@ func (w *Worker) helpOne(p *pkt) {
 func (w *Worker) inspect(p *pkt, idx uint32, id helpers.ID) bool {
 	c := &w.helper
 	c.Index, c.Dir, c.Now = idx, p.ref.Dir(), w.clock.now
-	c.Headers, c.Frame = &p.hdr, p.frame
+	c.Headers, c.Frame, c.MTU = &p.hdr, p.frame, w.mtuAhead(idx, c.Dir)
 	verdict := w.cfg.helpers.Packet(id, c)
 	if c.Removed.ID != 0 {
 		w.emitExpectation(flowtable.EventDestroy, &c.Removed)
@@ -64,6 +65,16 @@ func (w *Worker) inspect(p *pkt, idx uint32, id helpers.ID) bool {
 		return false
 	}
 	return true
+}
+
+// mtuAhead returns the MTU of the way that packets of a flow's direction take, 0
+// if it is not known before forward has looked it up.
+func (w *Worker) mtuAhead(idx uint32, d flowtable.Dir) uint16 {
+	f := w.flows.table.Flow(idx)
+	if f.NextHopGen != w.routes.now.Gen() || f.NextHop[d] < fib.FirstHop {
+		return 0
+	}
+	return w.routes.now.Hop(f.NextHop[d]).MTU
 }
 
 // helperCounters lists what helpers count, by cause.

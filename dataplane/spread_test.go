@@ -3,6 +3,7 @@ package dataplane
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/gopacket/gopacket/layers"
@@ -300,10 +301,10 @@ func TestSpreadFTPServerBehindRule(t *testing.T) {
 			p.exchange(wan, true, remote, outside)
 			p.pass(wan, true, remote, outside, layers.TCP{ACK: true, Seq: 2, Ack: 10})
 			pasv := spec{src: clientAddr, dst: serverAddr, sport: 21, dport: 40000,
-				tcp: &layers.TCP{ACK: true, PSH: true, Seq: 10, Ack: 2}, payload: []byte("227 Entering Passive Mode (10,1,2,3,100,0).\r\n")}
+				tcp: &layers.TCP{ACK: true, PSH: true, Seq: 10, Ack: 2}, payload: []byte("220-hi\r\n220 hi\r\n227 Entering Passive Mode (10,1,2,3,100,0).\r\n")}
 			out := p.check(p.send(lan, build(t, lan, pasv)), wan).Layer(layers.LayerTypeTCP).(*layers.TCP)
 			var a, b, c, d, high, low int
-			if _, err := fmt.Sscanf(string(out.Payload), "227 Entering Passive Mode (%d,%d,%d,%d,%d,%d).", &a, &b, &c, &d, &high, &low); err != nil {
+			if _, err := fmt.Sscanf(strings.TrimPrefix(string(out.Payload), "220-hi\r\n220 hi\r\n"), "227 Entering Passive Mode (%d,%d,%d,%d,%d,%d).", &a, &b, &c, &d, &high, &low); err != nil {
 				t.Fatalf("answer left as %q", out.Payload)
 			}
 			announced := at(outside.Addr(), uint16(high<<8|low))

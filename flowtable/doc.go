@@ -38,7 +38,7 @@
 //	records  one 64-byte line per flow
 //	windows  48 bytes per flow, touched by TCP flows only
 //	addrs6   one 64-byte line per flow, touched by IPv6 flows only
-//	exts     128 bytes for flows with a helper, a master or sequence adjustment
+//	exts     192 bytes for flows with a helper, a master or sequence adjustment
 //
 // An IPv4 flow costs 64 + 2*64/(12*0.80) = 77.3 bytes, one of TCP 125.3. A hit touches one
 // bucket line and one record line, a miss one bucket line (two where keys of

@@ -10,28 +10,69 @@ type FlowID struct {
 	Worker uint8
 }
 
-// SeqAdj is how the sequence numbers of one direction are adjusted (kernel:
-// struct nf_ct_seqadj): those after CorrectionPos by OffsetAfter, else by
-// OffsetBefore. Host order.
+// SeqChanges is how many changes of text SeqAdj remembers in each direction. The
+// kernel remembers one (struct nf_ct_seqadj), and shifts wrongly what is
+// retransmitted from before the last but one.
+const SeqChanges = 3
+
+// SeqChange is a piece of text that a helper replaced. Sequence numbers are the
+// sender's own, host order.
+type SeqChange struct {
+	// Start is the sequence number of the first byte that was replaced.
+	Start uint32
+	// Offset is by how much all that follows is shifted, in bytes.
+	Offset int32
+	// Old and New are the lengths before and after, in bytes.
+	Old, New uint8
+	// Data belongs to the helper, which has to make the same text again when
+	// the segment is retransmitted.
+	Data uint16
+}
+
+// SeqAdj is how the sequence numbers of one direction are adjusted: what comes
+// before all remembered changes by Base, what follows one by its Offset.
 type SeqAdj struct {
-	// CorrectionPos is the sequence number of the last change of length.
-	CorrectionPos uint32
-	// OffsetBefore and OffsetAfter are in bytes.
-	OffsetBefore, OffsetAfter int32
+	// Changes are the last ones, in the order of their place in the stream;
+	// the first N are valid.
+	Changes [SeqChanges]SeqChange
+	// Base is in bytes.
+	Base int32
+	// Floor is where the last change that was forgotten ended, if any was
+	// (Forgotten). What comes before was acknowledged, and must not be
+	// sent again.
+	Floor     uint32
+	N         uint8
+	Forgotten bool
+}
+
+// Full tells whether another change would make a change be forgotten that the
+// receiver, which has acknowledged all up to acked, may still have to be sent.
+func (s *SeqAdj) Full(acked uint32) bool {
+	oldest := &s.Changes[0]
+	return s.N >= SeqChanges && int32(oldest.Start+uint32(oldest.Old)-acked) > 0
 }
 
 // Sent returns what a number was that the receiver sees as n, when it was sent.
+// One within a changed text becomes the place where that starts, so that the
+// sender repeats the whole.
 func (s *SeqAdj) Sent(n uint32) uint32 {
-	if after(n-uint32(s.OffsetBefore), s.CorrectionPos) {
-		return n - uint32(s.OffsetAfter)
+	for i := min(s.N, SeqChanges); i > 0; i-- {
+		c := &s.Changes[i-1]
+		end := c.Start + uint32(c.Old) + uint32(c.Offset)
+		switch {
+		case int32(n-end) >= 0:
+			return n - uint32(c.Offset)
+		case int32(n-(end-uint32(c.New))) > 0:
+			return c.Start
+		}
 	}
-	return n - uint32(s.OffsetBefore)
+	return n - uint32(s.Base)
 }
 
 // extSize is the size of an extension record in bytes.
-const extSize = 128
+const extSize = 192
 
-// Ext is what few flows need: off-heap, no pointers, 128 bytes. Owner: worker;
+// Ext is what few flows need: off-heap, no pointers, 192 bytes. Owner: worker;
 // other threads see Helper and Master through Table.Read.
 type Ext struct {
 	// Helper is the number of the helper that sees the payload; 0 = none.
@@ -43,16 +84,16 @@ type Ext struct {
 	SeqAdj [2]SeqAdj
 	// Expect is the ID of the pending expectation of this flow; 0 = none.
 	Expect uint32
-	// Data belongs to the helper.
-	Data [12]uint32
+	// Data and Text belong to the helper.
+	Data [7]uint32
+	Text [44]uint8
 	// next links free records.
 	next uint32
-	_    [32]uint8
 }
 
 // flowsPerExt is how many flows share an extension record. Control connections of
 // helpers, and the flows that they announce, take one each: 16,000 FTP sessions
-// with a transfer each, in a table of a million flows. So a flow pays for 4 bytes
+// with a transfer each, in a table of a million flows. So a flow pays for 6 bytes
 // at most, and only for those that were ever in use (see MemoryBytes).
 const flowsPerExt = 32
 

@@ -20,27 +20,35 @@
 //
 // # FTP
 //
-// Behaves as net/netfilter/nf_conntrack_ftp.c and nf_nat_ftp.c (v6.12):
-// PORT and EPRT of the original direction, replies 227 and 229 of the other;
-// read only where a segment starts right after a line that was seen to end;
-// a command that the segment cuts off is dropped, so that the sender repeats
-// it in one piece. Deviates, each time to the strict side:
+// Follows net/netfilter/nf_conntrack_ftp.c and nf_nat_ftp.c (v6.12): PORT and
+// EPRT of the original direction, replies 227 and 229 of the other, one pending
+// expectation for a flow. The kernel looks at the first bytes of a segment,
+// where it has seen a newline before. This helper reads the stream:
 //
-//   - numbers above 255, empty numbers and ports above 65535 are malformed
-//     (the kernel mixes bits or takes them as 0)
-//   - port 0 leaves no expectation behind
-//   - a port below 1024 is passed unchanged and announces nothing, against
-//     NAT slipstreaming
-//   - the space must follow PORT and EPRT at once
-//   - a retransmitted command is rewritten exactly as before and makes no
-//     second expectation, also when the sender joined it with earlier data
-//   - the data right after the handshake counts as the start of a line
-//   - PORT and 227 on an IPv6 flow announce nothing
+//	Packet    ftp.go           each segment is put in its place in the stream
+//	process   ftp.go           what comes too early has to come again
+//	repeat    ftp_text.go      what was sent before is rewritten as before
+//	read      ftp.go           what is new is read line by line, once
+//	classify  ftp_lines.go     is that FTP at all? If not, never look again
+//	parse     ftp_grammar.go   is it an announcement?
+//	announce  ftp_announce.go  may it be followed? Expect, rewrite
 //
-// Known limits, which the kernel shares: a second command in one segment is
-// not seen; a command split by its sender, and never sent in one piece, does
-// not get through; nothing is seen inside TLS, and such connections pass
-// untouched (counted as tls); text is not read in IP fragments.
+// So it does not matter how the text is divided into segments. The start of a
+// command that the segment cuts off is kept back and put before its rest; where
+// nothing has to be rewritten it is forwarded and remembered. Text that has
+// grown over the MTU, and a second announcement in a segment, is cut off. What is
+// kept back or cut off is not acknowledged, so its sender repeats it: the helper
+// never sends anything of its own.
+//
+// A page that makes a browser speak to the server's port (NAT slipstreaming)
+// can choose the text, the segments and the address in it, but begins with a
+// request of HTTP, or a record of TLS. So the first line of a client must be a
+// command of FTP, the first of a server a greeting, all others must have the
+// form, and what a reply of several lines quotes announces nothing.
+//
+// docs/deviations.md lists what differs from the kernel. Known limits: nothing
+// is seen inside TLS, and such connections pass untouched (counted as tls); text
+// is not read in IP fragments.
 //
 // Imports: flowtable, nat, packet.
 package helpers

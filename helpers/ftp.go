@@ -1,18 +1,11 @@
 package helpers
 
 import (
+	"bytes"
+
 	"github.com/xdpct/xdpct/flowtable"
-	"github.com/xdpct/xdpct/nat"
 	"github.com/xdpct/xdpct/packet"
 )
-
-// expectTimeout is how long an announced data connection is waited for
-// (ftp_exp_policy, net/netfilter/nf_conntrack_ftp.c).
-const expectTimeout flowtable.Tick = 300 * flowtable.TicksPerSecond
-
-// minPort is the lowest port that may be announced: services of hosts below
-// it must not be opened by text that a browser can be made to send.
-const minPort = 1024
 
 // FTP is the helper for FTP control connections. Immutable.
 type FTP struct {
@@ -20,10 +13,24 @@ type FTP struct {
 	Loose bool
 }
 
+// segment is one segment being read.
+type segment struct {
+	f         *FTP
+	c         *Context
+	ext       *flowtable.Ext
+	s         *ftpState
+	d         flowtable.Dir
+	seq       uint32 // of its first byte, as its sender counts
+	shift     int    // by how much the text grew before what was not read yet, bytes
+	changed   bool   // the frame is not as it came
+	announced bool   // it has made an announcement
+	probe     bool   // it goes on without text
+}
+
 // Packet reads one packet of a control connection.
 //
-// Hot: once per packet of such a connection. 0 allocs, and nothing beyond the
-// first bytes of a segment is read, unless it announces a data connection.
+// Hot: once per packet of such a connection. 0 allocs unless it announces a
+// data connection.
 func (f *FTP) Packet(c *Context) Verdict {
 	h, d := c.Headers, c.Dir
 	if h.Proto != packet.ProtoTCP || h.Fragment == packet.FragmentLater {
@@ -34,226 +41,208 @@ func (f *FTP) Packet(c *Context) Verdict {
 		return VerdictAccept
 	}
 	s := (*ftpState)(&ext.Data)
-	seq := packet.TCP(c.Frame[h.L4:]).Seq()
+	t := packet.TCP(c.Frame[h.L4:])
 	flow := c.Table.Flow(c.Index)
 	if h.TCPFlags&packet.SYN != 0 {
 		if flow.State() < uint8(flowtable.TCPEstablished) || flow.State() == uint8(flowtable.TCPSynSent2) {
-			s.start(d, seq+1)
+			s.start(d, t.Seq()+1)
 		}
 		return VerdictAccept
 	}
-	b := c.Frame[h.Payload:h.End]
-	if len(b) == 0 || flow.Status()&flowtable.StatusSeenReply == 0 {
+	if h.TCPFlags&packet.ACK != 0 {
+		other := d.Opposite()
+		s.acknowledged(other, ext.SeqAdj[other].Sent(t.Ack()))
+	}
+	if h.Payload == h.End || flow.Status()&flowtable.StatusSeenReply == 0 {
 		return VerdictAccept
 	}
 	if h.Fragment == packet.FragmentFirst {
-		c.Cause = CauseFragment
+		c.note(CauseFragment)
 		return VerdictAccept
 	}
-	// Before the text is rewritten in place.
-	lineEnds, end := b[len(b)-1] == '\n', seq+uint32(len(b))
-	verdict := VerdictAccept
-	if !s.seeTLS(c, b) {
-		verdict = f.readLines(c, ext, seq)
+	if c.MTU != 0 && h.End-h.L3 > c.MTU {
+		return VerdictAccept // its sender will hear of it
 	}
-	if lineEnds && verdict != VerdictDrop {
-		s.endLine(d, end)
+	g := segment{f: f, c: c, ext: ext, s: s, d: d, seq: t.Seq()}
+	return g.process()
+}
+
+// process puts the segment in its place in the stream: text that was changed
+// before is changed again, what is new is read, what comes too early has to
+// come again. So every line is read from its start on and once, whatever the
+// segments that carry it.
+func (g *segment) process() Verdict {
+	s, d := g.s, g.d
+	if !s.has(d, flagSynced) {
+		s.syncAt(d, g.seq)
+		s[ftpAcked+int(d)] = g.seq
 	}
-	return verdict
+	if s.reads() && before(s[d], g.seq) && !g.join() {
+		g.c.note(CauseReordered)
+		return VerdictDrop
+	}
+	if g.repeat() && s.reads() {
+		g.read()
+	}
+	switch {
+	case g.c.Headers.Payload == g.c.Headers.End && !g.probe:
+		return VerdictDrop
+	case g.changed:
+		return VerdictChanged
+	}
+	return VerdictAccept
+}
+
+// read reads the lines that are new.
+func (g *segment) read() {
+	h, s, d := g.c.Headers, g.s, g.d
+	pos := int(h.Payload) + int(s[d]-g.seq) + g.shift
+	for pos < int(h.End) && s.reads() {
+		b := g.c.Frame[pos:h.End]
+		n := bytes.IndexByte(b, '\n') + 1
+		ended := n > 0
+		if !ended {
+			n = len(b)
+		}
+		if !s.has(d, flagLine) {
+			g.readRest(b[:n], ended)
+			s.advance(d, n, ended)
+			pos += n
+			continue
+		}
+		grown, ok := g.readLine(pos, n, ended)
+		if !ok {
+			return
+		}
+		if over := pos + n + grown - int(h.End); over > 0 { // its end was cut off
+			n, ended = n-over, false
+		}
+		s.advance(d, n, ended)
+		pos += n + grown
+	}
 }
 
 // TLS record types and major version (RFC 8446 section 5.1).
 const (
 	tlsFirstType = 0x14
-	tlsHandshake = 0x16
 	tlsLastType  = 0x17
 	tlsMajor     = 3
 )
 
-// seeTLS tells whether a segment starts with a TLS record. The first one of a
-// flow is counted (AUTH TLS, RFC 4217).
-func (s *ftpState) seeTLS(c *Context, b []byte) bool {
-	if b[0] < tlsFirstType || b[0] > tlsLastType || len(b) < 2 || b[1] != tlsMajor {
-		return false
-	}
-	if s[ftpFlags]&flagTLS == 0 && b[0] == tlsHandshake {
+// isTLS tells whether b starts with a TLS record.
+func isTLS(b []byte) bool {
+	return b[0] >= tlsFirstType && b[0] <= tlsLastType && (len(b) < 2 || b[1] == tlsMajor)
+}
+
+// readLine reads n bytes at the start of a line, at offset pos of the frame. It
+// returns by how many bytes they grew, and false if nothing more is to be read.
+func (g *segment) readLine(pos, n int, ended bool) (grown int, ok bool) {
+	s, line := g.s, g.c.Frame[pos:pos+n]
+	if isTLS(line) {
 		s[ftpFlags] |= flagTLS
-		c.Cause = CauseTLS
+		g.c.note(CauseTLS)
+		return 0, false
 	}
-	return true
-}
-
-// readLines looks for an announcement at each known start of a line in the
-// segment and handles the first.
-func (f *FTP) readLines(c *Context, ext *flowtable.Ext, seq uint32) Verdict {
-	s := (*ftpState)(&ext.Data)
-	b := c.Frame[c.Headers.Payload:c.Headers.End]
-	starts, n := s.lineStarts(c.Dir, seq, len(b))
-	for _, k := range starts[:n] {
-		cmd, ok, cause := parseCommand(c.Dir, c.Headers.Family, b[k:])
-		if cause != CauseNone {
-			c.Cause = cause
-			return VerdictDrop
-		}
-		if ok {
-			return f.announceSlow(c, ext, &cmd, seq, k)
-		}
+	class := g.classify(line)
+	if class == lineOther {
+		return 0, false
 	}
-	return VerdictAccept
-}
-
-// announcement is one announcement being handled.
-type announcement struct {
-	cmd    *command
-	ext    *flowtable.Ext
-	seq    uint32 // of the line, as its sender counts
-	off    int    // of the line in the payload, bytes
-	sender flowtable.Tuple
-	answer flowtable.Tuple // tuple of the opposite direction
-	seen   packet.Addr     // where the other side finds the announced host
-	port   uint16          // where the other side finds the announced port
-}
-
-// announceSlow makes the expectation of a command that starts k bytes into
-// the segment at seq, and rewrites its text.
-func (f *FTP) announceSlow(c *Context, ext *flowtable.Ext, cmd *command, seq uint32, k int) Verdict {
-	a := announcement{cmd: cmd, ext: ext, seq: seq + uint32(k), off: k}
-	c.Table.Tuple(c.Index, c.Dir, &a.sender)
-	c.Table.Tuple(c.Index, c.Dir.Opposite(), &a.answer)
-	if cmd.kind == kindEPSV || f.Loose && cmd.addr == a.answer.Dst {
-		cmd.addr = a.sender.Src // its own, or what it knows to be translated to
+	if class != lineOpen && g.d == flowtable.DirReply && s[ftpMulti] != 0 {
+		return 0, true
 	}
-	sixNumbers := cmd.kind == kindPORT || cmd.kind == kindPASV
-	if sixNumbers && a.sender.Family != packet.IPv4 || cmd.addr != a.sender.Src && !f.Loose {
-		c.Cause = CauseOtherAddress
-		return VerdictAccept
-	}
-	if cmd.port < minPort {
-		c.Cause = CausePrivilegedPort
-		return VerdictAccept
-	}
-	a.seen = a.answer.Dst
-	if a.seen == a.sender.Src { // not translated
-		a.seen = cmd.addr
-	}
-	s := (*ftpState)(&ext.Data)
-	lastSeq, announced, port, ok := s.last(c.Dir)
+	cmd, ok, cause := parseCommand(g.d, g.c.Headers.Family, line)
 	switch {
-	case ok && a.seq == lastSeq && cmd.port == announced:
-		a.port = port
-		c.Cause = CauseRepeated
-	case ok && !before(lastSeq, a.seq):
-		c.Cause = CauseOutdated
-	default:
-		a.expect(c)
+	case ok:
+		return g.announce(&cmd, pos)
+	case cause == CausePartial:
+		return 0, g.partial(pos, n)
+	case cause != CauseNone:
+		g.c.note(cause)
+	case class == lineOpen && !ended:
+		s.hold(g.ext, g.d, line, true, 0)
 	}
-	if c.Cause.Drops() {
-		return VerdictDrop
-	}
-	v := a.rewrite(c)
-	if v != VerdictDrop {
-		s.setLast(c.Dir, a.seq, cmd.port, a.port)
-	}
-	return v
+	return 0, true
 }
 
-// expect replaces the flow's expectation by that of a, under the announced
-// port or, if NAT is free to choose, under another one.
-func (a *announcement) expect(c *Context) {
-	a.withdraw(c, &c.Removed)
-	e := flowtable.Expectation{
-		Tuple: flowtable.Tuple{
-			Src: a.answer.Src, Dst: a.seen, Proto: packet.ProtoTCP, Family: a.sender.Family,
-		},
-		SavedAddr: a.cmd.addr,
-		SavedPort: a.cmd.port,
-		Helper:    uint8(IDFTP),
-		Dir:       c.Dir,
-		Master:    flowtable.FlowID{Index: c.Index, Gen: c.Table.Gen(c.Index), Worker: c.Worker},
-		Deadline:  c.Now + expectTimeout,
+// classify looks who speaks, and stops reading if that is not FTP.
+func (g *segment) classify(line []byte) lineClass {
+	s := g.s
+	class := s.classify(g.d, line)
+	switch {
+	case class == lineOther:
+		s[ftpFlags] |= flagNotFTP
+		g.c.note(CauseNotFTP)
+	case class == lineOpen:
+		s.set(g.d, flagOpen)
+	case s[ftpFlags]&flagTLS != 0:
+		g.c.note(CauseTLS)
 	}
-	c.Table.Tuple(c.Index, flowtable.DirOriginal, &e.MasterOrig)
-	if a.seen == a.cmd.addr {
-		a.expectUntranslated(c, &e)
+	return class
+}
+
+// readRest reads what follows within a line whose start has been forwarded. Its
+// text can announce, as long as it need not be changed.
+func (g *segment) readRest(b []byte, ended bool) {
+	s := g.s
+	if !s.holds(g.d) || !s.passed() {
 		return
 	}
-	for try := range nat.MaxExpectTries {
-		port, ok := c.Translator.ExpectedPort(e.Tuple.Family, a.seen, a.cmd.port, try)
-		if !ok {
-			continue
-		}
-		e.Tuple.DstPort = port
-		switch c.Expectations.Add(&e) {
-		case flowtable.AddClash:
-			continue
-		case flowtable.AddFull:
-			c.Cause = CauseExpectFull
+	line := append(g.c.line[:0], g.ext.Text[:s.heldLen()]...)
+	line = append(line, b[:min(len(b), cap(line)-len(line))]...)
+	s.release()
+	if s.has(g.d, flagOpen) {
+		class := g.classify(line)
+		if class == lineOther {
 			return
-		default: // added, or in the place of an older one
 		}
-		a.port = port
-		a.accepted(c, &e)
-		return
-	}
-	c.Cause = CauseNoPort
-}
-
-// expectUntranslated announces the very address and port of the text. The
-// text stays valid whether or not that succeeds.
-func (a *announcement) expectUntranslated(c *Context, e *flowtable.Expectation) {
-	a.port = a.cmd.port
-	e.Tuple.DstPort = a.port
-	switch c.Expectations.Add(e) {
-	case flowtable.AddClash:
-		c.Cause = CauseExpectPending
-	case flowtable.AddFull:
-		c.Cause = CauseExpectFull
-	default:
-		a.accepted(c, e)
-	}
-}
-
-// accepted notes an expectation that is pending now.
-func (a *announcement) accepted(c *Context, e *flowtable.Expectation) {
-	c.Translator.ReserveExpected(e)
-	a.ext.Expect = e.ID
-	c.Added = *e
-	c.Cause = CauseExpected
-}
-
-// withdraw removes the flow's pending expectation, if it is still there, and
-// notes it in removed.
-func (a *announcement) withdraw(c *Context, removed *flowtable.Expectation) {
-	if a.ext.Expect == 0 {
-		return
-	}
-	if e, ok := c.Expectations.Remove(a.ext.Expect); ok {
-		c.Translator.ReleaseExpected(&e)
-		*removed = e
-	}
-	a.ext.Expect = 0
-}
-
-// rewrite puts the address and port that the other side sees into the text.
-func (a *announcement) rewrite(c *Context) Verdict {
-	if a.seen == a.cmd.addr && a.port == a.cmd.port {
-		return VerdictAccept
-	}
-	text := a.cmd.appendText(c.text[:0], a.sender.Family, a.seen, a.port)
-	off := int(c.Headers.Payload) + a.off + a.cmd.off
-	n, ok := nat.ReplaceText(c.Frame, c.Headers, off, a.cmd.n, text)
-	if !ok {
-		if c.Added.ID != 0 { // nobody has heard of it: no event
-			a.withdraw(c, &c.Added)
-			c.Added.ID = 0
+		if class == lineFTP {
+			s.clear(g.d, flagOpen)
 		}
-		c.Cause = CauseNoRoom
-		return VerdictDrop
 	}
-	c.Frame = c.Frame[:n]
-	if delta := len(text) - a.cmd.n; delta != 0 {
-		nat.SetSeqAdj(a.ext, c.Dir, a.seq, int32(delta))
-		c.Table.Flow(c.Index).AddStatus(flowtable.StatusSeqAdjust)
+	multi := g.d == flowtable.DirReply && s[ftpMulti] != 0 && !s.has(g.d, flagOpen)
+	cmd, ok, cause := parseCommand(g.d, g.c.Headers.Family, line)
+	switch {
+	case multi:
+	case ok:
+		g.announceUnchanged(&cmd)
+	case cause == CausePartial || s.has(g.d, flagOpen):
+		if !ended {
+			s.hold(g.ext, g.d, line, true, 0)
+		}
+	case cause != CauseNone:
+		g.c.note(cause)
 	}
-	return VerdictChanged
+}
+
+// partial deals with a command that the segment cuts off. If nothing would be
+// changed in it, it is forwarded and remembered. Else it is kept back until the
+// rest comes, and put before that. False: the segment ends before it.
+func (g *segment) partial(pos, n int) bool {
+	c, s := g.c, g.s
+	line := c.Frame[pos : pos+n]
+	if !g.translated() {
+		s.hold(g.ext, g.d, line, true, 0)
+		return true
+	}
+	tries := uint32(0)
+	if pos == int(c.Headers.Payload) { // else the sender gets on when the rest is acknowledged
+		tries = s.tries(g.d, n)
+	}
+	if tries >= maxTries || c.Headers.TCPFlags&packet.FIN != 0 || !s.hold(g.ext, g.d, line, false, tries) {
+		s.release()
+		c.note(CauseSplit)
+		return true
+	}
+	c.note(CausePartial)
+	g.cut(pos)
+	return false
+}
+
+// translated tells whether the sender's address is another one on the other
+// side, so that announcements have to be changed.
+func (g *segment) translated() bool {
+	var sender, answer flowtable.Tuple
+	g.c.Table.Tuple(g.c.Index, g.d, &sender)
+	g.c.Table.Tuple(g.c.Index, g.d.Opposite(), &answer)
+	return sender.Src != answer.Dst
 }

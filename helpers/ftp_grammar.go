@@ -1,6 +1,7 @@
 package helpers
 
 import (
+	"bytes"
 	"net/netip"
 
 	"github.com/xdpct/xdpct/flowtable"
@@ -30,8 +31,8 @@ type command struct {
 // parseCommand reads an announcement at the start of line b, which may reach
 // to the end of the segment. Original flows announce by PORT and EPRT, reply
 // flows by 227 and 229. It returns CauseNone if b is an announcement or
-// something else entirely (ok tells which), else why the segment must be
-// dropped.
+// something else entirely (ok tells which), CausePartial if it may become one,
+// else why it is not used.
 func parseCommand(d flowtable.Dir, f packet.Family, b []byte) (c command, ok bool, cause Cause) {
 	first, second := "PORT", "EPRT"
 	if d == flowtable.DirReply {
@@ -57,12 +58,16 @@ func parseCommand(d flowtable.Dir, f packet.Family, b []byte) (c command, ok boo
 		}
 		c.off = 5
 	case kindPASV:
-		c.off, cause = skipToDigit(b)
+		c.off = findSix(b)
 	case kindEPSV:
-		c.off, cause = skipToParen(b)
+		c.off = findExtended(b)
 	}
-	if cause == CauseNone {
-		cause = c.parseNumbers(f, b[c.off:])
+	cause = c.parseNumbers(f, b[c.off:])
+	whole := b[len(b)-1] == '\n'
+	if cause == CausePartial && whole {
+		cause = CauseMalformed
+	} else if cause == CauseMalformed && !whole && d == flowtable.DirReply {
+		cause = CausePartial // the numbers may come further on
 	}
 	return c, cause == CauseNone, cause
 }
@@ -85,31 +90,32 @@ func hasFoldPrefix(b []byte, pattern string) bool {
 	return true
 }
 
-// skipToDigit finds the numbers of a 227 reply: RFC 1123 section 4.1.2.6
-// allows no more than to look for the first digit.
-func skipToDigit(b []byte) (int, Cause) {
+// findSix returns where the numbers of a 227 reply start: after the parenthesis
+// if there is one, else at the first digit, as RFC 1123 section 4.1.2.6 demands.
+func findSix(b []byte) int {
+	if i := bytes.IndexByte(b, '('); i >= 0 {
+		return i + 1
+	}
 	for i := 4; i < len(b); i++ {
 		if isDigit(b[i]) {
-			return i, CauseNone
-		}
-		if b[i] == '\n' {
-			return 0, CauseMalformed
+			return i
 		}
 	}
-	return 0, CausePartial
+	return len(b)
 }
 
-// skipToParen finds the numbers of a 229 reply, right after "(".
-func skipToParen(b []byte) (int, Cause) {
-	for i := 4; i < len(b); i++ {
-		if b[i] == '(' {
-			return i + 1, CauseNone
-		}
-		if b[i] == '\n' {
-			return 0, CauseMalformed
+// findExtended returns where the text of a 229 reply starts: after the
+// parenthesis if there is one, else at the first three equal delimiters.
+func findExtended(b []byte) int {
+	if i := bytes.IndexByte(b, '('); i >= 0 {
+		return i + 1
+	}
+	for i := 4; i+2 < len(b); i++ {
+		if b[i] == '|' && b[i+1] == '|' && b[i+2] == '|' {
+			return i
 		}
 	}
-	return 0, CausePartial
+	return len(b)
 }
 
 // parseNumbers reads address and port at the start of b.

@@ -4,117 +4,130 @@ import (
 	"github.com/xdpct/xdpct/flowtable"
 )
 
-// ftpState is what the FTP helper remembers of a flow: a view of Ext.Data.
-//
-//	word 0, 1   sequence numbers right after a newline, original direction
-//	word 2, 3   the same, reply direction
-//	word 4      flags
-//	word 5, 6   sequence number of the last rewritten or announced line, by direction
-//	word 7, 8   its announced port << 16 | port that the other side sees
-//
-// Sequence numbers are the sender's own, before adjustment.
-type ftpState [12]uint32
+// lineClass is what the start of a line says about who speaks.
+type lineClass uint8
 
 const (
-	ftpFlags    = 4
-	ftpLastSeq  = 5
-	ftpLastPort = 7
+	lineOpen  lineClass = iota // too short to tell
+	lineFTP                    // fits FTP
+	lineOther                  // is not FTP
 )
 
-// Bits of the flags word; those by direction are shifted by flagShift*dir.
+// classify looks at line b of direction d and notes what it says about the
+// lines to come. It is called until it does not return lineOpen, and then no
+// more for the line.
+func (s *ftpState) classify(d flowtable.Dir, b []byte) lineClass {
+	if d == flowtable.DirReply {
+		return s.classifyReply(b)
+	}
+	return s.classifyCommand(b)
+}
+
+// Telnet codes that may stand before a command (RFC 959 section 4.1.3, RFC 854).
 const (
-	flagShift    = 8
-	flagLineA    = 1 << 0 // the first newline of the direction is valid
-	flagLineB    = 1 << 1 // the second newline of the direction is valid
-	flagLast     = 1 << 2 // the last line of the direction is valid
-	flagDirMask  = flagLineA | flagLineB | flagLast
-	flagTLS      = 1 << 16 // the flow turned to TLS
-	linesPerSide = 2       // NUM_SEQ_TO_REMEMBER, include/linux/netfilter/nf_conntrack_ftp.h
+	telnetIAC  = 0xff
+	telnetWILL = 0xfb // from here on with an option
 )
 
-func (s *ftpState) has(d flowtable.Dir, flag uint32) bool {
-	return s[ftpFlags]&(flag<<(flagShift*d)) != 0
+// skipTelnet skips telnet signals, which clients send before ABOR.
+func skipTelnet(b []byte) []byte {
+	for len(b) >= 2 && b[0] == telnetIAC && b[1] != telnetIAC {
+		n := 2
+		if b[1] >= telnetWILL {
+			n = 3
+		}
+		b = b[min(n, len(b)):]
+	}
+	return b
 }
 
-func (s *ftpState) set(d flowtable.Dir, flag uint32) { s[ftpFlags] |= flag << (flagShift * d) }
+// maxVerb is the longest name of a command, bytes: XSHA256 and its like.
+const maxVerb = 8
 
-// start forgets what is known of a direction: its data starts at seq.
-func (s *ftpState) start(d flowtable.Dir, seq uint32) {
-	s[ftpFlags] &^= flagDirMask << (flagShift * d)
-	s[linesPerSide*int(d)] = seq
-	s.set(d, flagLineA)
-}
-
-// before tells whether sequence number a is earlier than b, across a wrap.
-func before(a, b uint32) bool { return int32(a-b) < 0 }
-
-// endLine remembers that a newline of direction d ends right before seq. Of
-// two others the older one is forgotten (update_nl_seq, nf_conntrack_ftp.c).
-func (s *ftpState) endLine(d flowtable.Dir, seq uint32) {
-	line := s[linesPerSide*int(d):][:linesPerSide]
-	hasA, hasB := s.has(d, flagLineA), s.has(d, flagLineB)
+// classifyCommand: a command is a name, and a blank or the end of the line. The
+// first one must have a name that FTP knows: neither a request of HTTP nor what
+// a browser can be made to send in other protocols begins with one.
+func (s *ftpState) classifyCommand(b []byte) lineClass {
+	const d = flowtable.DirOriginal
+	b = skipTelnet(b)
+	if len(b) == 0 || len(b) == 1 && b[0] == telnetIAC {
+		return lineOpen
+	}
+	n := 0
+	var verb [maxVerb]byte
+	for n < len(b) && isVerbByte(b[n]) {
+		if n == maxVerb {
+			return lineOther
+		}
+		if verb[n] = b[n]; b[n] >= 'a' {
+			verb[n] -= 'a' - 'A'
+		}
+		n++
+	}
 	switch {
-	case hasA && line[0] == seq || hasB && line[1] == seq:
-	case !hasA:
-		line[0] = seq
-		s.set(d, flagLineA)
-	case !hasB:
-		line[1] = seq
-		s.set(d, flagLineB)
-	default:
-		oldest := 1
-		if before(line[0], line[1]) {
-			oldest = 0
-		}
-		if before(line[oldest], seq) {
-			line[oldest] = seq
-		}
+	case n == len(b):
+		return lineOpen
+	case n == 0 && s.has(d, flagSeen) && (b[0] == '\r' || b[0] == '\n'):
+		return lineFTP
+	case n < 3 || b[n] != ' ' && b[n] != '\r' && b[n] != '\n':
+		return lineOther
 	}
+	if !s.has(d, flagSeen) && !knownVerb(verb[:n]) {
+		return lineOther
+	}
+	s.set(d, flagSeen)
+	return lineFTP
 }
 
-// lineStarts returns the offsets of the known line starts within a segment of
-// n bytes at seq, in rising order. An offset above 0 means that the sender
-// joined data that it sent in several segments before.
-func (s *ftpState) lineStarts(d flowtable.Dir, seq uint32, n int) (starts [linesPerSide + 1]int, count int) {
-	line := s[linesPerSide*int(d):]
-	if s.has(d, flagLineA) {
-		count = insertStart(&starts, count, line[0]-seq, n)
-	}
-	if s.has(d, flagLineB) {
-		count = insertStart(&starts, count, line[1]-seq, n)
-	}
-	if s.has(d, flagLast) {
-		count = insertStart(&starts, count, s[ftpLastSeq+int(d)]-seq, n)
-	}
-	return starts, count
+func isVerbByte(ch byte) bool {
+	return ch >= 'A' && ch <= 'Z' || ch >= 'a' && ch <= 'z' || isDigit(ch)
 }
 
-// insertStart adds offset k to the first count sorted starts, unless it lies
-// outside of n bytes or is there already, and returns the new count.
-func insertStart(starts *[linesPerSide + 1]int, count int, k uint32, n int) int {
-	if k >= uint32(n) {
-		return count
+// knownVerb tells whether a name in upper case is one of the commands of RFC
+// 959, 775, 2228, 2389, 2428, 2640, 3659 or 7151.
+func knownVerb(b []byte) bool {
+	switch string(b) {
+	case "USER", "PASS", "ACCT", "CWD", "CDUP", "SMNT", "QUIT", "REIN", "PORT", "PASV", "TYPE", "STRU", "MODE",
+		"RETR", "STOR", "STOU", "APPE", "ALLO", "REST", "RNFR", "RNTO", "ABOR", "DELE", "RMD", "MKD", "PWD",
+		"LIST", "NLST", "SITE", "SYST", "STAT", "HELP", "NOOP", "XCWD", "XMKD", "XRMD", "XPWD", "XCUP",
+		"AUTH", "ADAT", "PROT", "PBSZ", "CCC", "MIC", "CONF", "ENC", "FEAT", "OPTS", "EPRT", "EPSV", "LANG",
+		"SIZE", "MDTM", "MLST", "MLSD", "HOST", "CLNT":
+		return true
 	}
-	i := 0
-	for i < count && starts[i] < int(k) {
-		i++
-	}
-	if i < count && starts[i] == int(k) {
-		return count
-	}
-	copy(starts[i+1:], starts[i:count])
-	starts[i] = int(k)
-	return count + 1
+	return false
 }
 
-// last returns the last line of direction d that was announced or rewritten.
-func (s *ftpState) last(d flowtable.Dir) (seq uint32, announced, seen uint16, ok bool) {
-	p := s[ftpLastPort+int(d)]
-	return s[ftpLastSeq+int(d)], uint16(p >> 16), uint16(p), s.has(d, flagLast)
-}
+// replyTLS is the answer that turns the connection to TLS (RFC 4217 section 4).
+const replyTLS = 234
 
-func (s *ftpState) setLast(d flowtable.Dir, seq uint32, announced, seen uint16) {
-	s[ftpLastSeq+int(d)] = seq
-	s[ftpLastPort+int(d)] = uint32(announced)<<16 | uint32(seen)
-	s.set(d, flagLast)
+// classifyReply: a reply is three digits and a blank, or a hyphen if more lines
+// follow up to the one with the same digits and a blank (RFC 959 section 4.2).
+// Lines in between may say anything, and announce nothing. The first reply of
+// all is a greeting, or a refusal.
+func (s *ftpState) classifyReply(b []byte) lineClass {
+	const d = flowtable.DirReply
+	multi := s[ftpMulti]
+	n, code := 0, uint32(0)
+	for n < len(b) && n < 3 && isDigit(b[n]) {
+		code = code*10 + uint32(b[n]-'0')
+		n++
+	}
+	switch {
+	case n == len(b):
+		return lineOpen
+	case multi != 0 && (n < 3 || code != multi || b[3] != ' '):
+		return lineFTP
+	case n < 3 || code < 100 || code > 699 || b[3] != ' ' && b[3] != '-' && b[3] != '\r' && b[3] != '\n':
+		return lineOther
+	case s.has(d, flagFresh) && !s.has(d, flagSeen) && code != 220 && code != 120 && code < 400:
+		return lineOther
+	}
+	s.set(d, flagSeen)
+	s[ftpMulti] = 0
+	if b[3] == '-' {
+		s[ftpMulti] = code
+	} else if code == replyTLS {
+		s[ftpFlags] |= flagTLS
+	}
+	return lineFTP
 }

@@ -134,6 +134,5 @@ func (s *Set) Packet(id ID, c *Context) Verdict {
 		v = s.ftp.Packet(c)
 	case None:
 	}
-	c.Counters.add(c.Cause)
 	return v
 }

@@ -114,7 +114,7 @@ func TestAllocsRewrite(t *testing.T) {
 		if !ok {
 			t.Fatal("no room")
 		}
-		nat.SetSeqAdj(ext, flowtable.DirOriginal, uint32(i), 2)
+		nat.AddSeqChange(ext, flowtable.DirOriginal, flowtable.SeqChange{Start: uint32(i) * 9, Old: 4, New: 6}, uint32(i)*9)
 		nat.AdjustTCP(frame[:n], &h, ext, flowtable.DirOriginal)
 	})
 }

@@ -111,6 +111,9 @@ func (n *Translator) ExpectedPort(f packet.Family, addr packet.Addr, announced u
 	return port, true
 }
 
+// Owns tells whether an address is one of the NAT pools'.
+func (n *Translator) Owns(f packet.Family, addr packet.Addr) bool { return n.poolOf(f, addr) != nil }
+
 // ReserveExpected counts the port that expectation e waits on as used, so
 // that the first packet of the expected flow reaches the gateway.
 func (n *Translator) ReserveExpected(e *flowtable.Expectation) {

@@ -17,27 +17,45 @@ const (
 // after tells whether sequence number a is later than b, across a wrap.
 func after(a, b uint32) bool { return int32(a-b) > 0 }
 
-// SetSeqAdj records that the text of direction d which starts at sequence
-// number seq, as its sender counts, grew by delta bytes (shrank, if negative).
-// All later data of d is then shifted. A repetition of the same or an earlier
-// seq changes nothing, so a retransmitted segment is not counted twice
-// (nf_ct_seqadj_set, net/netfilter/nf_conntrack_seqadj.c).
+// AddSeqChange records a change of text in direction d: all that follows is
+// then shifted. c.Offset is set here; the change must lie after all others.
 //
-// One change at a time can be told apart: data sent before the last but one
-// change and retransmitted after the last one is shifted wrongly. FTP waits
-// for the answer to each command, so this cannot happen to its control flows.
+// acked is up to where the receiver has acknowledged the stream, in the sender's
+// numbers. The oldest change is forgotten if there are too many; if that is not
+// acknowledged, nothing is recorded and ok is false: the caller must not send
+// the change now. So every byte that can be retransmitted is shifted as it was
+// the first time, however many changes a connection sees.
 //
-// The caller sets StatusSeqAdjust on the flow.
-func SetSeqAdj(ext *flowtable.Ext, d flowtable.Dir, seq uint32, delta int32) {
-	if delta == 0 {
-		return
-	}
+// The caller sets StatusSeqAdjust on the flow, if any length has changed.
+func AddSeqChange(ext *flowtable.Ext, d flowtable.Dir, c flowtable.SeqChange, acked uint32) (ok bool) {
 	s := &ext.SeqAdj[d]
-	if s.OffsetBefore == s.OffsetAfter || after(seq, s.CorrectionPos) {
-		s.CorrectionPos = seq
-		s.OffsetBefore = s.OffsetAfter
-		s.OffsetAfter += delta
+	if s.Full(acked) {
+		return false
 	}
+	c.Offset = s.Base
+	if n := min(s.N, flowtable.SeqChanges); n > 0 {
+		c.Offset = s.Changes[n-1].Offset
+	}
+	c.Offset += int32(c.New) - int32(c.Old)
+	if s.N == flowtable.SeqChanges {
+		oldest := &s.Changes[0]
+		s.Base, s.Floor, s.Forgotten = oldest.Offset, oldest.Start+uint32(oldest.Old), true
+		copy(s.Changes[:], s.Changes[1:])
+		s.N--
+	}
+	s.Changes[s.N] = c
+	s.N++
+	return true
+}
+
+// shift returns by how much the byte at the sender's seq is shifted.
+func shift(seq uint32, s *flowtable.SeqAdj) uint32 {
+	for i := min(s.N, flowtable.SeqChanges); i > 0; i-- {
+		if c := &s.Changes[i-1]; !after(c.Start+uint32(c.Old), seq) {
+			return uint32(c.Offset)
+		}
+	}
+	return uint32(s.Base)
 }
 
 // AdjustTCP changes the sequence number of a segment of direction d into what
@@ -55,11 +73,7 @@ func AdjustTCP(frame []byte, h *packet.Headers, ext *flowtable.Ext, d flowtable.
 	this, other := &ext.SeqAdj[d], &ext.SeqAdj[d.Opposite()]
 	t := packet.TCP(frame[h.L4:h.Payload])
 	var change packet.Delta
-	shift := this.OffsetBefore
-	if after(t.Seq(), this.CorrectionPos) {
-		shift = this.OffsetAfter
-	}
-	change = add32(t[4:8], uint32(shift), 0, change)
+	change = add32(t[4:8], shift(t.Seq(), this), 0, change)
 	if t.Flags()&packet.ACK != 0 {
 		change = add32(t[8:12], other.Sent(t.Ack())-t.Ack(), 0, change)
 		change = adjustSACK(t, other, change)

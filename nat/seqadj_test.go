@@ -36,20 +36,18 @@ func tcpFrame(t testing.TB, seq, ack uint32, payload []byte, nops int, sack ...u
 }
 
 func TestAdjustTCP(t *testing.T) {
-	// Original direction: text at 1000 grew by 2, text at 2000 shrank by 3.
+	// Original direction: 4 bytes at 1000 became 6, 5 bytes at 2000 became 2.
+	const orig = flowtable.DirOriginal
 	ext := new(flowtable.Ext)
-	nat.SetSeqAdj(ext, flowtable.DirOriginal, 1000, 2)
-	nat.SetSeqAdj(ext, flowtable.DirOriginal, 1000, 2) // retransmitted
-	nat.SetSeqAdj(ext, flowtable.DirOriginal, 2000, 0) // same length
-	nat.SetSeqAdj(ext, flowtable.DirOriginal, 2000, -3)
-	nat.SetSeqAdj(ext, flowtable.DirOriginal, 1500, 7) // older than the last
-	if want := (flowtable.SeqAdj{CorrectionPos: 2000, OffsetBefore: 2, OffsetAfter: -1}); ext.SeqAdj[0] != want {
-		t.Fatalf("got %+v, want %+v", ext.SeqAdj[0], want)
-	}
-	for _, tt := range []struct{ seq, want uint32 }{{1500, 1502}, {2000, 2002}, {2001, 2000}, {3000, 2999}} {
+	nat.AddSeqChange(ext, orig, flowtable.SeqChange{Start: 1000, Old: 4, New: 6}, 900)
+	nat.AddSeqChange(ext, orig, flowtable.SeqChange{Start: 1500, Old: 3, New: 3}, 900)
+	nat.AddSeqChange(ext, orig, flowtable.SeqChange{Start: 2000, Old: 5, New: 2}, 900)
+	for _, tt := range []struct{ seq, want uint32 }{
+		{990, 990}, {1000, 1000}, {1004, 1006}, {1500, 1502}, {1503, 1505}, {2000, 2002}, {2005, 2004}, {3000, 2999},
+	} {
 		frame := tcpFrame(t, tt.seq, 77, nil, 0)
 		h := mustParse(t, frame)
-		nat.AdjustTCP(frame, &h, ext, flowtable.DirOriginal)
+		nat.AdjustTCP(frame, &h, ext, orig)
 		if got := packet.TCP(frame[h.L4:]).Seq(); got != tt.want {
 			t.Errorf("seq %d became %d, want %d", tt.seq, got, tt.want)
 		}
@@ -58,7 +56,11 @@ func TestAdjustTCP(t *testing.T) {
 		}
 		checkSums(t, frame, &h)
 	}
-	for _, tt := range []struct{ ack, want uint32 }{{1502, 1500}, {2002, 2000}, {2500, 2501}} {
+	// Within a changed text: its start.
+	for _, tt := range []struct{ ack, want uint32 }{
+		{990, 990}, {1000, 1000}, {1001, 1000}, {1005, 1000}, {1006, 1004}, {1502, 1500}, {1503, 1500}, {2002, 2000},
+		{2003, 2000}, {2004, 2005}, {2500, 2501},
+	} {
 		for nops := range 4 {
 			frame := tcpFrame(t, 5, tt.ack, nil, nops, tt.ack, tt.ack, 2500, 2600)
 			h := mustParse(t, frame)
@@ -70,10 +72,31 @@ func TestAdjustTCP(t *testing.T) {
 	}
 }
 
+// TestAddSeqChangeForgets: the oldest change makes room once it is acknowledged,
+// and what follows it stays shifted.
+func TestAddSeqChangeForgets(t *testing.T) {
+	ext := new(flowtable.Ext)
+	const d = flowtable.DirReply
+	add := func(start, acked uint32) bool {
+		return nat.AddSeqChange(ext, d, flowtable.SeqChange{Start: start, Old: 1, New: 2}, acked)
+	}
+	for start := uint32(1); start <= flowtable.SeqChanges; start++ {
+		if !add(start*10, 0) {
+			t.Fatalf("change %d is refused", start)
+		}
+	}
+	if add(100, 10) || ext.SeqAdj[d].Changes[0].Start != 10 {
+		t.Error("a change that is not acknowledged is forgotten")
+	}
+	if !add(100, 11) || ext.SeqAdj[d].Base != 1 || ext.SeqAdj[d].Changes[flowtable.SeqChanges-1].Offset != flowtable.SeqChanges+1 {
+		t.Errorf("%+v", ext.SeqAdj[d])
+	}
+}
+
 // TestAdjustTCPBadOptions: broken option lists are left alone, without panic.
 func TestAdjustTCPBadOptions(t *testing.T) {
 	ext := new(flowtable.Ext)
-	nat.SetSeqAdj(ext, flowtable.DirReply, 1, 4)
+	nat.AddSeqChange(ext, flowtable.DirReply, flowtable.SeqChange{Start: 1, Old: 1, New: 5}, 1)
 	for _, options := range [][]byte{
 		{5}, {5, 0, 1, 1}, {5, 1, 1, 1}, {5, 40, 1, 1}, {1, 1, 1, 5}, {0, 5, 10, 1}, {2, 4, 5, 180, 5, 6, 0, 0},
 	} {
@@ -95,6 +118,7 @@ func TestAdjustTCPBadOptions(t *testing.T) {
 type line struct {
 	seq      uint32 // as the sender counts
 	old, new []byte
+	noted    bool // its change is recorded
 }
 
 // endpoints is a sender and a receiver with the gateway between them. The
@@ -118,14 +142,14 @@ func (e *endpoints) push(old, new []byte) {
 	for _, l := range e.lines {
 		seq += uint32(len(l.old))
 	}
-	e.lines = append(e.lines, line{seq, old, new})
+	e.lines = append(e.lines, line{seq: seq, old: old, new: new})
 	e.stream = append(e.stream, new...)
 	e.arrived = append(e.arrived, false)
 }
 
 // send passes line i through the gateway; it arrives unless lost.
 func (e *endpoints) send(i int, lost bool) {
-	t, l := e.t, e.lines[i]
+	t, l := e.t, &e.lines[i]
 	frame := tcpFrame(t, l.seq, 1, l.old, 0)
 	h := mustParse(t, frame)
 	if !bytes.Equal(l.old, l.new) {
@@ -134,7 +158,11 @@ func (e *endpoints) send(i int, lost bool) {
 			t.Fatal("no room")
 		}
 		frame = frame[:n]
-		nat.SetSeqAdj(&e.ext, e.dir, l.seq, int32(len(l.new)-len(l.old)))
+		change := flowtable.SeqChange{Start: l.seq, Old: uint8(len(l.old)), New: uint8(len(l.new))}
+		if !l.noted && !nat.AddSeqChange(&e.ext, e.dir, change, e.isn+e.position(e.acked, false)) {
+			return // not now: the sender repeats it
+		}
+		l.noted = true
 	}
 	nat.AdjustTCP(frame, &h, &e.ext, e.dir)
 	checkSums(t, frame, &h)
@@ -151,6 +179,9 @@ func (e *endpoints) send(i int, lost bool) {
 		e.delivery++
 	}
 }
+
+// passed tells whether the gateway knows what to do with a line.
+func (l *line) passed() bool { return l.noted || bytes.Equal(l.old, l.new) }
 
 // position returns the offset of line i in the old or the new stream.
 func (e *endpoints) position(i int, translated bool) (n uint32) {
@@ -190,11 +221,14 @@ func (e *endpoints) acknowledge() {
 func (e *endpoints) run(script []byte) {
 	for i, op := range script {
 		switch op & 3 {
-		case 0, 1: // a new line; one that changes only when all is acknowledged
+		case 0, 1: // a new line, unless one before it has not passed the gateway
+			if n := len(e.lines); n > 0 && !e.lines[n-1].passed() {
+				continue
+			}
 			n := int(op>>2)&7 + 1
 			old := bytes.Repeat([]byte{'a' + byte(i%26)}, n)
 			text := old
-			if op&1 == 1 && e.acked == len(e.lines) {
+			if op&1 == 1 {
 				text = bytes.Repeat([]byte{'A' + byte(i%26)}, int(op>>5)+1)
 			}
 			e.push(old, text)
@@ -207,10 +241,12 @@ func (e *endpoints) run(script []byte) {
 			e.acknowledge()
 		}
 	}
-	for i := e.acked; i < len(e.lines); i++ {
-		e.send(i, false)
+	for range 2 { // the last change may have had to wait for room
+		for i := e.acked; i < len(e.lines); i++ {
+			e.send(i, false)
+		}
+		e.acknowledge()
 	}
-	e.acknowledge()
 	if e.delivery != len(e.lines) {
 		e.t.Fatalf("%d of %d lines delivered", e.delivery, len(e.lines))
 	}

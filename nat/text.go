@@ -19,7 +19,7 @@ const maxDatagram = 65535
 //
 // It returns the new length of the frame, or ok = false, and nothing changed,
 // if the text does not fit or does not lie in the payload. TCP sequence
-// numbers are the caller's concern (SetSeqAdj).
+// numbers are the caller's concern (AddSeqChange).
 //
 // Precondition: the packet is TCP or UDP and no fragment.
 func ReplaceText(frame []byte, h *packet.Headers, off, oldLen int, text []byte) (frameLen int, ok bool) {
