@@ -60,7 +60,7 @@ var flagSysctls = map[string]string{
 
 // StartKernel makes the kernel the gateway. Of the flags it understands those about
 // NAT and time-outs and those of flagSysctls, and passes over the others; the FTP
-// helper is always on port 21.
+// helper is always on ports 21 and 2121.
 func (l *Lab) StartKernel(t testing.TB, flags ...string) *Gateway {
 	t.Helper()
 	var args []string
