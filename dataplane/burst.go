@@ -64,11 +64,12 @@ const (
 // burst is the packets that go through the stages together. It belongs to one
 // worker and is used again for each burst.
 type burst struct {
-	pkts   [BurstSize]pkt
-	keys   flowtable.Bulk // the lookup of all packets
-	n      int            // packets in pkts
-	helped bool           // a packet has class helpInspect
-	final  bool           // no packet may be handed over: it was already, or there is nobody else
+	pkts     [BurstSize]pkt
+	keys     flowtable.Bulk // the lookup of all packets
+	segments uint64         // a bit for each packet that is TCP: its flow has a window
+	n        int            // packets in pkts
+	helped   bool           // a packet has class helpInspect
+	final    bool           // no packet may be handed over: it was already, or there is nobody else
 
 	verify    bool // checksums are still to be verified
 	bypassing bool // a packet has VerdictBypass

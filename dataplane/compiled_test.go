@@ -75,17 +75,15 @@ func TestBoundsChecksOfThePath(t *testing.T) {
 	}
 }
 
-// inlined are calls that must not cost a call in bin/xdpct, by file: small
-// functions anyway, large ones because of the profile (cmd/xdpct/default.pgo).
+// inlined are calls that must not cost a call for each packet in bin/xdpct, by file:
+// small functions anyway, large ones because of the profile (cmd/xdpct/default.pgo).
 var inlined = map[string][]string{
-	"dataplane/parse.go": {"packet.ParsePlain", "flowtable.(*Tuple).Set4", "flowtable.(*Table).Hash4",
-		"flowtable.(*Table).Prefetch", "flowtable.(*Table).Match"},
+	"dataplane/parse.go":     {"packet.ParsePlain", "flowtable.(*Tuple).Set4", "flowtable.(*Table).Hash4"},
 	"dataplane/track.go":     {"flowtable.(*Tracker).Steady"},
 	"dataplane/translate.go": {"nat.RewritePlain", "flowtable.(*Flow).Target4", "flowtable.(*Flow).Status"},
 	"dataplane/forward.go":   {"packet.IPv4Header.DecrementTTL", "fib.(*Snapshot).Hop", "fib.(*Snapshot).MarkUsed", "packet.Ethernet.SetAddrs"},
 	"dataplane/rx.go":        {"(*Worker).admit", "xsk.(*UMEM).Packet"},
 	"dataplane/tx.go":        {"(*framePool).put"},
-	"dataplane/worker.go":    {"(*Worker).parse", "(*Worker).lookup", "(*Worker).track", "(*Worker).translate", "(*Worker).forward", "(*Worker).transmit"},
 	"nat/rewrite.go":         {"words64", "packet.Delta.Apply"},
 	"flowtable/lookup.go":    {"(*Flow).Expired", "probeOf"},
 }

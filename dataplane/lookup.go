@@ -12,15 +12,19 @@ package dataplane
 func (w *Worker) lookup(b *burst) {
 	t := w.flows.table
 	b.unknowns = 0
-	for i := range b.n {
-		p := &b.pkts[i]
-		if p.verdict != VerdictForward {
-			continue
+	for from := 0; from < b.n; from += prefetchGroup {
+		to := min(from+prefetchGroup, b.n)
+		for i := from; i < to; i++ {
+			p := &b.pkts[i]
+			if p.verdict != VerdictForward {
+				continue
+			}
+			p.ref = t.LookupAt(&p.tuple, p.hash, b.keys.Refs[i], w.clock.now)
+			if p.ref == 0 && !p.related {
+				b.unknown[b.unknowns] = uint8(i)
+				b.unknowns++
+			}
 		}
-		p.ref = t.LookupAt(&p.tuple, p.hash, b.keys.Refs[i], w.clock.now)
-		if p.ref == 0 && !p.related {
-			b.unknown[b.unknowns] = uint8(i)
-			b.unknowns++
-		}
+		t.PrefetchWindows(&b.keys, b.segments, from, to)
 	}
 }

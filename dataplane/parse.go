@@ -17,39 +17,36 @@ const (
 // parse reads the headers of each packet and forms the tuple that the flow
 // table knows it by. Parsing later packets hides the memory latency of earlier
 // ones: as soon as the hashes of a group are known, the table's buckets for
-// them are asked for, and when those have come, the records that they name, and the
-// windows of TCP flows.
+// them are asked for, and when those have come, the records that they name.
 //
-// Reads: frame; verify of the burst. Writes: hdr, plain, tuple, hash, keys;
+// Reads: frame; verify of the burst. Writes: hdr, plain, tuple, hash, keys, segments;
 // related for ICMP errors; verdict; frame, addr, in and rest of datagrams that
 // came in pieces.
 func (w *Worker) parse(b *burst) {
-	t, segments := w.flows.table, uint64(0)
+	t := w.flows.table
+	b.segments = 0
 	for from := 0; from < b.n+matchDelay; from += prefetchGroup {
 		to := min(from+prefetchGroup, b.n)
 		for i := from; i < to; i++ {
 			p := &b.pkts[i]
 			w.parseOne(p)
-			segments |= b.askFor(i, p)
+			b.askFor(i, p)
 		}
 		t.Prefetch(&b.keys, min(from, b.n), max(to, min(from, b.n)))
 		t.MatchLate(&b.keys)
 		if at := from - matchDelay; at >= 0 {
 			t.Match(&b.keys, at, min(at+prefetchGroup, b.n))
-			t.PrefetchWindows(&b.keys, segments, at, min(at+prefetchGroup, b.n))
 		}
 	}
 	t.MatchLate(&b.keys)
 }
 
-// askFor makes the i-th packet part of the lookup. It returns its bit if it is TCP:
-// its flow will have a window.
-func (b *burst) askFor(i int, p *pkt) (segment uint64) {
+// askFor makes the i-th packet part of the lookup, and of the segments if it is one.
+func (b *burst) askFor(i int, p *pkt) {
 	b.keys.Hashes[i] = p.hash
 	if p.hdr.Proto == packet.ProtoTCP {
-		segment = 1 << i
+		b.segments |= 1 << i
 	}
-	return segment
 }
 
 func (w *Worker) parseOne(p *pkt) {

@@ -24,7 +24,9 @@ type framer struct {
 }
 
 // build writes a packet of this tuple that came in by a port. All checksums
-// are right; TCP continues what began at sequence number 0 on both sides.
+// are right. TCP continues what began at sequence number 0 on both sides, with
+// segments that have no payload, as the shortest have: the rest of the frame is
+// padding.
 func (f *framer) build(port int, t *tuple, flags uint8) []byte {
 	b := f.frame
 	clear(b[:minSize])
@@ -33,13 +35,17 @@ func (f *framer) build(port int, t *tuple, flags uint8) []byte {
 	binary.BigEndian.PutUint16(eth[12:], packet.EtherTypeIPv4)
 	src, dst := packet.Addr{Lo: uint64(t.src)}, packet.Addr{Lo: uint64(t.dst)}
 	ip := packet.IPv4Header(b[packet.EthernetLen:])
-	const headerLen = 20
 	ip[0], ip[8], ip[9] = 0x45, 64, f.proto
-	binary.BigEndian.PutUint16(ip[2:], uint16(len(b)-packet.EthernetLen))
+	const headerLen = packet.IPv4MinLen
+	length := len(b) - packet.EthernetLen
+	if f.proto == packet.ProtoTCP {
+		length = headerLen + packet.TCPMinLen
+	}
+	binary.BigEndian.PutUint16(ip[2:], uint16(length))
 	ip.SetSrc(src)
 	ip.SetDst(dst)
 	ip.SetChecksum(packet.Fold(packet.Sum(ip[:headerLen], 0)))
-	l4 := ip[headerLen:]
+	l4 := ip[headerLen:length]
 	pseudo := packet.PseudoSum(packet.IPv4, src, dst, f.proto, len(l4))
 	if f.proto == packet.ProtoTCP {
 		h := packet.TCP(l4)
