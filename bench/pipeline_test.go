@@ -44,11 +44,13 @@ func BenchmarkPipeline(b *testing.B) {
 // BenchmarkNewFlows is the cost of the first packet of a flow, with a source
 // translation, and of the end of an older flow.
 func BenchmarkNewFlows(b *testing.B) {
-	for _, flows := range flowSizes {
-		b.Run(fmt.Sprintf("flows=%d/proto=udp/nat=snat", flows), func(b *testing.B) {
-			c, err := memory.NewChurn(flows)
-			measure(b, c, err, "ns/flow")
-		})
+	for _, proto := range memory.DefaultProtos() {
+		for _, flows := range flowSizes {
+			b.Run(fmt.Sprintf("flows=%d/proto=%s/nat=snat", flows, proto), func(b *testing.B) {
+				c, err := memory.NewChurn(flows, proto)
+				measure(b, c, err, "ns/flow")
+			})
+		}
 	}
 }
 

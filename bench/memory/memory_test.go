@@ -80,7 +80,7 @@ func TestNewFlows(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := labels(t, records, 2)
-	want(t, got, "flows/s", "flows=1000 nat=snat proto=udp", "flows=32256 nat=snat pool_use=50 proto=udp")
+	want(t, got, "flows/s", "flows=1000 nat=snat proto=udp", "flows=1000 nat=snat proto=tcp", "flows=32256 nat=snat pool_use=50 proto=udp")
 	want(t, got, "%", "flows=63866 pool_use=99 result=refused")
 }
 

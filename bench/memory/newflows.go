@@ -19,11 +19,13 @@ func NewFlows(ctx context.Context, o Options, p bench.Progress) ([]bench.Record,
 		return nil, err
 	}
 	var subjects []subject
-	for _, flows := range o.Flows {
-		subjects = append(subjects, &Churn{flows: flows})
+	for _, proto := range o.Protos {
+		for _, flows := range o.Flows {
+			subjects = append(subjects, &Churn{flows: flows, proto: proto})
+		}
 	}
 	for _, use := range o.Uses {
-		subjects = append(subjects, &Churn{flows: use * portCount / 100, use: use})
+		subjects = append(subjects, &Churn{flows: use * portCount / 100, use: use, proto: "udp"})
 	}
 	return measure(ctx, "newflows", &o, subjects, p)
 }
@@ -33,6 +35,7 @@ func NewFlows(ctx context.Context, o Options, p bench.Progress) ([]bench.Record,
 // and that wait for their removal.
 type Churn struct {
 	flows   int // that are alive at a time
+	proto   string
 	use     int // percent of the ports of the only pool address; 0 = there are plenty
 	next    int // number of the next flow
 	refused int // flows, since it was set to 0
@@ -41,8 +44,8 @@ type Churn struct {
 }
 
 // NewChurn makes a gateway and the first generation of flows.
-func NewChurn(flows int) (*Churn, error) {
-	c := &Churn{flows: flows}
+func NewChurn(flows int, proto string) (*Churn, error) {
+	c := &Churn{flows: flows, proto: proto}
 	if err := c.prepare(); err != nil {
 		_ = c.close() // the first error says what is wrong
 		return nil, err
@@ -59,7 +62,7 @@ const lifetime = 600 * time.Second
 
 // set is what the flows are like.
 func (c *Churn) set() Set {
-	return Set{Flows: c.flows, Proto: "udp", NAT: natSource}
+	return Set{Flows: c.flows, Proto: c.proto, NAT: natSource}
 }
 
 func (c *Churn) String() string {
@@ -82,6 +85,7 @@ func (c *Churn) prepare() error {
 	}
 	timeouts := flowtable.LinuxTimeouts()
 	timeouts.UDP = flowtable.Ticks(lifetime)
+	timeouts.TCP[flowtable.TCPSynSent], timeouts.TCPRetrans = timeouts.UDP, timeouts.UDP
 	if c.traffic, err = newTraffic(c.set(), c.flows+c.flows/7+dataplane.BurstSize, policy, timeouts); err != nil {
 		return err
 	}
@@ -141,7 +145,7 @@ func (c *Churn) Pass() (made int, spent time.Duration, err error) {
 }
 
 func (c *Churn) quantities() []quantity {
-	p := map[string]any{"flows": c.flows, "proto": "udp", "nat": natSource}
+	p := map[string]any{"flows": c.flows, "proto": c.proto, "nat": natSource}
 	list := []quantity{{p, "flows/s"}}
 	if c.use != 0 {
 		p["pool_use"] = c.use

@@ -39,8 +39,10 @@ func (b *benchFlags) register(cmd *cobra.Command, scenario string) {
 	if scenario == "all" {
 		f.BoolVar(&b.memoryOnly, "memory-only", false, "leave out what needs root and interfaces (default false)")
 	}
-	if scenario == "pipeline" || scenario == "all" {
+	if scenario == "pipeline" || scenario == "newflows" || scenario == "all" {
 		f.StringSliceVar(&o.Protos, "proto", memory.DefaultProtos(), "`protocols` of the flows: udp, tcp")
+	}
+	if scenario == "pipeline" || scenario == "all" {
 		f.StringSliceVar(&o.NATs, "nat", memory.DefaultNATs(), "`translations` of the flows: none, snat, dnat")
 		f.IntSliceVar(&o.Sizes, "size", nil, "`bytes` in a frame, 60 to 1514, in addition with UDP and snat: each with checksums verified and not (default none)")
 		f.IntSliceVar(&o.Bursts, "burst", []int{64}, "`packets` in a burst, 1 to 64; less than 64 with UDP and snat only")
