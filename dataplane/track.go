@@ -53,10 +53,10 @@ func (w *Worker) trackOne(p *pkt) {
 		w.newFlow(p)
 		return
 	}
-	if w.expired(p) {
-		return
-	}
 	w.advance(p)
+	if p.verdict == VerdictForward && !p.bare {
+		w.expired(p) // it counts for its flow all the same: the kernel tracks before it routes
+	}
 }
 
 // advance applies a packet to the state of its flow.
