@@ -69,41 +69,55 @@ func (tr *Tracker) advanceTCP(t *Table, idx uint32, d Dir, frame []byte, h *pack
 		s.adjust = &t.exts[f.Ext].SeqAdj[d.Opposite()&1]
 	}
 	m := tcpMove{class: class, old: old, next: tcpTable[d&1][class][old]}
+	if step, done := w.special(f, &s, &m); done {
+		return step
+	}
+	if m.next == sCL && class == tcpClassRst {
+		return tr.resetTCP(t, idx, w, &s, m, now)
+	}
+	return tr.windowTCP(t, idx, w, &s, m, now)
+}
+
+// special handles the moves that the table does not say all about. It reports true
+// if nothing is left to do, and else may have changed the move.
+func (w *window) special(f *Flow, s *segment, m *tcpMove) (step Step, done bool) {
 	switch m.next {
 	case sIV:
-		return Step{Cause: InvalidTCPState}
+		return Step{Cause: InvalidTCPState}, true
 	case sSS:
-		if old < sTW {
+		if m.old < sTW {
 			break
 		}
-		if f.Status()&statusCloseInit != 0 || f.lastIs(tcpClassRst) && f.lastDir() == d {
-			return Step{Outcome: OutcomeRestart}
+		if f.Status()&statusCloseInit != 0 || f.lastIs(tcpClassRst) && f.lastDir() == s.dir {
+			return Step{Outcome: OutcomeRestart}, true
 		}
-		w.annotate(f, &s)
-		return Step{Outcome: OutcomeIgnore}
+		w.annotate(f, s)
+		return Step{Outcome: OutcomeIgnore}, true
 	case sIG:
-		if !w.resync(f, &s) {
-			w.annotate(f, &s)
-			return Step{Outcome: OutcomeIgnore}
+		if !w.resync(f, s) {
+			w.annotate(f, s)
+			return Step{Outcome: OutcomeIgnore}, true
 		}
 		m.old, m.next = sSS, sSR
 	case sTW:
-		if old == sLA && class == tcpClassAck && f.lastIs(tcpClassSyn) && f.lastDir() != d && f.tcp&tcpChallenge != 0 {
-			f.tcp &^= tcpChallenge // answers that SYN, not our FIN (RFC 5961 section 4)
-			return Step{Outcome: OutcomeIgnore}
+		if m.old == sLA && f.answersChallenge(s) {
+			f.tcp &^= tcpChallenge
+			return Step{Outcome: OutcomeIgnore}, true
 		}
 	case sS2:
 		f.AddStatus(StatusSimultaneousOpen)
 	case sSR:
-		if d == DirReply && class == tcpClassAck && f.Status()&StatusSimultaneousOpen != 0 {
+		if s.dir == DirReply && s.class == tcpClassAck && f.Status()&StatusSimultaneousOpen != 0 {
 			m.next = sES
 		}
-	case sCL:
-		if class == tcpClassRst {
-			return tr.resetTCP(t, idx, w, &s, m, now)
-		}
 	}
-	return tr.windowTCP(t, idx, w, &s, m, now)
+	return Step{}, false
+}
+
+// answersChallenge reports whether an ACK in LAST_ACK answers the SYN before it, not
+// our FIN (RFC 5961 section 4).
+func (f *Flow) answersChallenge(s *segment) bool {
+	return s.class == tcpClassAck && f.lastIs(tcpClassSyn) && f.lastDir() != s.dir && f.tcp&tcpChallenge != 0
 }
 
 // annotate remembers an ignored segment: if the other side takes it seriously,
@@ -152,8 +166,7 @@ func (tr *Tracker) resetTCP(t *Table, idx uint32, w *window, s *segment, m tcpMo
 		return tr.enterTCP(t, idx, w, s, m, now)
 	}
 	peer := s.dir.Opposite() & 1
-	assured := f.Status()&StatusAssured != 0
-	established := m.old == sES && assured
+	established := m.old == sES && f.Status()&StatusAssured != 0
 	if f.marked(peer, sideMaxAck) && !f.lastIs(tcpClassSyn) {
 		expected := w.side[peer].maxAck
 		train := f.lastIs(tcpClassAck) && f.lastDir() == s.dir && s.seq == w.lastEnd
@@ -167,12 +180,21 @@ func (tr *Tracker) resetTCP(t *Table, idx uint32, w *window, s *segment, m tcpMo
 		}
 		m.next = m.old
 	}
-	toIgnored := f.Status()&StatusSeenReply != 0 && f.lastIs(tcpClassSyn) && f.lastDir() != s.dir || !assured && f.lastIs(tcpClassAck)
-	toChallenge := m.old == sSS && f.lastIs(tcpClassAck) && f.lastDir() == DirReply && s.seq == w.lastAck
-	if toIgnored && s.ack == w.lastEnd || toChallenge {
+	if w.resetsIgnored(f, s) || m.old == sSS && f.lastIs(tcpClassAck) && f.lastDir() == DirReply && s.seq == w.lastAck {
 		return tr.enterTCP(t, idx, w, s, m, now)
 	}
 	return tr.windowTCP(t, idx, w, s, m, now)
+}
+
+// resetsIgnored reports whether a RST answers a segment that was ignored.
+func (w *window) resetsIgnored(f *Flow, s *segment) bool {
+	if s.ack != w.lastEnd {
+		return false
+	}
+	if f.Status()&StatusSeenReply != 0 && f.lastIs(tcpClassSyn) && f.lastDir() != s.dir {
+		return true
+	}
+	return f.Status()&StatusAssured == 0 && f.lastIs(tcpClassAck)
 }
 
 // tcpMove is a transition.
@@ -192,6 +214,7 @@ func (tr *Tracker) windowTCP(t *Table, idx uint32, w *window, s *segment, m tcpM
 		return Step{Cause: InvalidTCPAck}
 	case fitsOld:
 		return Step{Outcome: OutcomeIgnore}
+	case fitsUnchecked, fitsWindow:
 	}
 	return tr.enterTCP(t, idx, w, s, m, now)
 }

@@ -227,7 +227,7 @@ func (w *window) begin(f *Flow, s *segment) {
 		f.mark(s.dir, marks)
 		f.setScale(s.dir, scale)
 	}
-	if s.dir == DirReply && !(f.marked(DirOriginal, sideScale) && f.marked(DirReply, sideScale)) {
+	if s.dir == DirReply && (!f.marked(DirOriginal, sideScale) || !f.marked(DirReply, sideScale)) {
 		f.setScale(DirOriginal, 0)
 		f.setScale(DirReply, 0)
 	}

@@ -129,6 +129,7 @@ func (r *Rig) Confirm(differences []*Difference) (real, chance []*Difference, er
 
 // Flush makes all gateways forget all flows, so that numbers can be used again.
 func (r *Rig) Flush(t testing.TB) {
+	t.Helper()
 	for _, g := range r.gateways {
 		g.control.Flush(t)
 	}

@@ -14,6 +14,7 @@ import (
 
 // all are the scripts of testdata and the generated ones.
 func all(t testing.TB) []*Script {
+	t.Helper()
 	return slices.Concat(readScripts(t), named("table/", TCPTable()), named("windows/", TCPWindows()), named("sctp-table/", SCTPTable()), named("flags/", TCPFlags()))
 }
 

@@ -9,16 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The main goroutine keeps the process's first thread, so that no other goroutine
-// takes that one into a namespace: it cannot end, and the process as a whole would
-// count as running there and be ended with the lab.
-func init() { runtime.LockOSThread() }
-
-// Do runs f on a thread that is in the namespace.
+// Do runs f on a thread that is in the namespace. It is never the process's first
+// one: that cannot end, and the process as a whole would count as running there and
+// be ended with the lab.
 func (n *Namespace) Do(f func() error) error {
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if unix.Gettid() == unix.Getpid() {
+			done <- n.Do(f) // on another one: this one is taken
+			runtime.UnlockOSThread()
+			return
+		}
 		done <- n.enter(f)
 	}()
 	return <-done
