@@ -5,6 +5,7 @@
 //	differential_test.go  the same exchange through the kernel and through xdpct
 //	life_test.go          the exact life of single flows, as events tell it
 //	programs_test.go      HTTP, FTP both ways, ping, traceroute, iperf3, 1 GiB
+//	ftp_test.go           FTP: three clients, two servers, both modes, many sessions, an abort
 //	snat_test.go          ports that collide, pools with ranges
 //	dnat_test.go          a server behind the gateway
 //	masquerade_test.go    NAT to the gateway's own address; the box stays reachable
