@@ -53,31 +53,35 @@ func (s *ftpState) classifyCommand(b []byte) lineClass {
 	if len(b) == 0 || len(b) == 1 && b[0] == telnetIAC {
 		return lineOpen
 	}
-	n := 0
-	var verb [maxVerb]byte
-	for n < len(b) && isVerbByte(b[n]) {
-		if n == maxVerb {
-			return lineOther
-		}
-		if verb[n] = b[n]; b[n] >= 'a' {
-			verb[n] -= 'a' - 'A'
-		}
-		n++
-	}
+	verb, n := readVerb(b)
 	switch {
-	case n == len(b):
+	case n == len(b) && n <= maxVerb:
 		return lineOpen
-	case n == 0 && s.has(d, flagSeen) && (b[0] == '\r' || b[0] == '\n'):
+	case n == 0 && s.has(d, flagSeen) && endsWord(b[0]) && b[0] != ' ':
 		return lineFTP
-	case n < 3 || b[n] != ' ' && b[n] != '\r' && b[n] != '\n':
-		return lineOther
-	}
-	if !s.has(d, flagSeen) && !knownVerb(verb[:n]) {
+	case n < 3 || n > maxVerb || !endsWord(b[n]), !s.has(d, flagSeen) && !knownVerb(verb[:n]):
 		return lineOther
 	}
 	s.set(d, flagSeen)
 	return lineFTP
 }
+
+// readVerb returns the name that a line begins with, in upper case, and its length;
+// of one that is too long, a length of more than maxVerb.
+func readVerb(b []byte) (verb [maxVerb]byte, n int) {
+	for ; n < len(b) && isVerbByte(b[n]); n++ {
+		if n == maxVerb {
+			return verb, n + 1
+		}
+		if verb[n] = b[n]; b[n] >= 'a' {
+			verb[n] -= 'a' - 'A'
+		}
+	}
+	return verb, n
+}
+
+// endsWord tells whether a character may follow the name of a command.
+func endsWord(ch byte) bool { return ch == ' ' || ch == '\r' || ch == '\n' }
 
 func isVerbByte(ch byte) bool {
 	return ch >= 'A' && ch <= 'Z' || ch >= 'a' && ch <= 'z' || isDigit(ch)
@@ -107,19 +111,15 @@ const replyTLS = 234
 func (s *ftpState) classifyReply(b []byte) lineClass {
 	const d = flowtable.DirReply
 	multi := s[ftpMulti]
-	n, code := 0, uint32(0)
-	for n < len(b) && n < 3 && isDigit(b[n]) {
-		code = code*10 + uint32(b[n]-'0')
-		n++
-	}
+	code, n := readCode(b)
 	switch {
 	case n == len(b):
 		return lineOpen
 	case multi != 0 && (n < 3 || code != multi || b[3] != ' '):
 		return lineFTP
-	case n < 3 || code < 100 || code > 699 || b[3] != ' ' && b[3] != '-' && b[3] != '\r' && b[3] != '\n':
+	case n < 3 || !isReply(code) || b[3] != '-' && !endsWord(b[3]):
 		return lineOther
-	case s.has(d, flagFresh) && !s.has(d, flagSeen) && code != 220 && code != 120 && code < 400:
+	case s.has(d, flagFresh) && !s.has(d, flagSeen) && !isGreeting(code):
 		return lineOther
 	}
 	s.set(d, flagSeen)
@@ -131,3 +131,21 @@ func (s *ftpState) classifyReply(b []byte) lineClass {
 	}
 	return lineFTP
 }
+
+// readCode returns the number that a line begins with, of up to three digits, and
+// how many it has.
+func readCode(b []byte) (code uint32, n int) {
+	for n < len(b) && n < 3 && isDigit(b[n]) {
+		code = code*10 + uint32(b[n]-'0')
+		n++
+	}
+	return code, n
+}
+
+// isGreeting tells whether a server may say this first: that it is ready, or will be,
+// or that it refuses.
+func isGreeting(code uint32) bool { return code == 220 || code == 120 || code >= 400 }
+
+// isReply tells whether a number can be that of a reply (RFC 959 section 4.2; 6 is
+// that of RFC 2228).
+func isReply(code uint32) bool { return code >= 100 && code <= 699 }

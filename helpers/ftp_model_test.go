@@ -141,6 +141,7 @@ var modelLines = []string{
 
 // newStream makes the stream of a client whose lines script chooses.
 func newStream(t testing.TB, script []byte, isn uint32) *stream {
+	t.Helper()
 	s := snat4
 	s.public, s.pool = "203.0.113.200:35002", "203.0.113.200"
 	e := newSession(t, s)
@@ -159,6 +160,7 @@ func newStream(t testing.TB, script []byte, isn uint32) *stream {
 
 // runStream plays a script: lines, then steps of two bytes each.
 func runStream(t testing.TB, isn uint32, mtu byte, script []byte) {
+	t.Helper()
 	n := min(len(script)/3, 12)
 	x := newStream(t, script[:n], isn)
 	if mtu != 0 {
