@@ -190,7 +190,7 @@ func (f *Filter) setStatus(list string) error {
 // matches nothing is a mistake that looks like an empty table.
 func (f *Filter) check() error {
 	if f.state != "" && f.hasProto && !hasState(f.proto) {
-		return fmt.Errorf("filter state: flows of %s have no state: give proto tcp or leave it out", protoName(f.proto))
+		return fmt.Errorf("filter state: flows of %s have no state: give proto tcp or sctp, or leave it out", protoName(f.proto))
 	}
 	if f.ports != [4]portRange{} && f.hasProto && !hasPorts(f.proto) {
 		return fmt.Errorf("filter sport/dport: %s has no ports", protoName(f.proto))

@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -68,13 +69,18 @@ func stateName(s *flowtable.Snapshot) string {
 }
 
 // hasState reports whether flows of proto have a state.
-func hasState(proto uint8) bool { return proto == protoTCP }
+func hasState(proto uint8) bool { return proto == protoTCP || proto == protoSCTP }
 
 // StateNames lists the states of all protocols, as conntrack prints them.
 func StateNames() []string {
 	var names []string
 	for st := flowtable.TCPSynSent; st <= flowtable.TCPSynSent2; st++ {
 		names = append(names, st.String())
+	}
+	for st := flowtable.SCTPClosed; st <= flowtable.SCTPHeartbeatSent; st++ {
+		if name := st.String(); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 	}
 	return names
 }
