@@ -29,7 +29,7 @@ func filterFlags(cmd *cobra.Command) {
 	f.String("icmp-type", "", "only ICMP flows of this `type`, 0-255 (default any)")
 	f.String("icmp-code", "", "only ICMP flows of this `code`, 0-255 (default any)")
 	f.String("icmp-id", "", "only ICMP flows of this `id`, 0-65535 (default any)")
-	f.String("state", "", "only TCP flows in this `state`, such as ESTABLISHED (default any)")
+	f.String("state", "", "only TCP or SCTP flows in this `state`, such as ESTABLISHED (default any)")
 	f.StringP("status", "u", "", "only flows with all of this `list`: SEEN_REPLY, ASSURED, EXPECTED, FIXED_TIMEOUT,\nSRC_NAT, DST_NAT, UNREPLIED, UNSET (default any)")
 	f.StringP("mark", "m", "", "only flows with this `mark`, MARK or MARK/MASK; all marks are 0 (default any)")
 	f.StringP("id", "i", "", "only the flow with this `id`, as -o id shows it (default any)")
