@@ -39,6 +39,30 @@ func (w *Worker) elsewhere(p *pkt) bool {
 	return true
 }
 
+// followMaster hands the first packet of a flow that an active FTP session announced
+// to the worker that has the master, and reports whether it has. So what a server
+// sends on both connections leaves in the order in which it came: a client that hears
+// that the transfer is over before the connection for it is there takes that for an
+// error. By RSS they come to different queues, and nobody knows the order.
+//
+// The other worker keeps the port that the server connects from though it is not its
+// own: this one, which owns it, has to see that no flow of its own is in the way.
+func (w *Worker) followMaster(p *pkt, e *flowtable.Expectation) bool {
+	if int(e.Master.Worker) == w.id || e.Dir != flowtable.DirOriginal || w.cfg.steering.Mirrors(&p.tuple) ||
+		w.cfg.strays.Len() > maxStrays-2 {
+		return false
+	}
+	choice := w.flows.nat.Expected(w.flows.table, &p.tuple, e, w.masterReply(e), w.clock.now)
+	if !w.chosen(p, &choice) {
+		return true
+	}
+	if choice.Reply.DstPort != p.tuple.SrcPort {
+		return false
+	}
+	w.handOver(p, int(e.Master.Worker))
+	return true
+}
+
 // side returns the spreading of the NICs on the side of a port.
 func (c *pathConfig) side(port uint8) *nat.RSS {
 	if c.realm[port] == nat.RealmInternal {
@@ -81,7 +105,7 @@ func (w *Worker) owner(t *flowtable.Tuple, in uint8) int {
 // would look for elsewhere. It reports false if there is no room for that.
 func (w *Worker) noteStrays(p *pkt, reply *flowtable.Tuple, status flowtable.Status) bool {
 	if !w.cfg.steering.Mirrors(&p.tuple) {
-		return true
+		return status&flowtable.StatusExpected == 0 || w.noteFollowed(p, reply)
 	}
 	// A packet that was not handed over would have been, if its owner were another.
 	if w.burst.final && w.owner(&p.tuple, p.in) != w.id && !w.cfg.strays.Add(&p.tuple, w.id) {
@@ -90,8 +114,29 @@ func (w *Worker) noteStrays(p *pkt, reply *flowtable.Tuple, status flowtable.Sta
 	if status&(flowtable.StatusSNAT|flowtable.StatusDNAT) == flowtable.StatusSNAT {
 		return true // the port was chosen so that answers come here
 	}
+	return w.noteAnswers(reply)
+}
+
+// noteFollowed is noteStrays for a flow that was announced and goes by port number.
+func (w *Worker) noteFollowed(p *pkt, reply *flowtable.Tuple) bool {
+	if w.ownerByPort(&p.tuple, p.in) != w.id && !w.cfg.strays.Add(&p.tuple, w.id) {
+		return false
+	}
+	return w.noteAnswers(reply)
+}
+
+// noteAnswers notes the reply direction of a flow, if its packets would be looked for
+// elsewhere.
+func (w *Worker) noteAnswers(reply *flowtable.Tuple) bool {
 	in := w.routes.now.Hop(w.routes.lookup(reply.Src, reply.Family)).Port
 	return in == fib.NoPort || w.owner(reply, uint8(in)) == w.id || w.cfg.strays.Add(reply, w.id)
+}
+
+// takenElsewhere reports whether a flow of another worker, that is not where its port
+// belongs, has a reply tuple.
+func (w *Worker) takenElsewhere(reply *flowtable.Tuple) bool {
+	owner, known := w.cfg.strays.Find(reply)
+	return known && owner != w.id
 }
 
 // forgetStrays takes back what noteStrays told of a flow that ends.

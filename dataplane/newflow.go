@@ -112,13 +112,17 @@ func (w *Worker) chosen(p *pkt, c *nat.Choice) bool {
 // its master is (nf_nat_follow_master), and lives on its own from here on. It
 // reports false if nothing announced the flow.
 func (w *Worker) newExpected(p *pkt, state uint8, timeout flowtable.Tick) bool {
-	if _, ok := w.flows.expect.Find(&p.tuple, w.clock.now); !ok {
+	e, ok := w.flows.expect.Find(&p.tuple, w.clock.now)
+	if !ok {
 		return false
 	}
 	if w.expired(p) { // and the expectation still waits
 		return true
 	}
-	e, ok := w.flows.expect.Take(&p.tuple, w.clock.now)
+	if w.followMaster(p, &e) {
+		return true
+	}
+	e, ok = w.flows.expect.Take(&p.tuple, w.clock.now)
 	if ok {
 		w.count.expectUsed.Add(1)
 		w.emitExpectation(flowtable.EventDestroy, &e)
@@ -157,6 +161,10 @@ func (w *Worker) masterReply(e *flowtable.Expectation) *flowtable.Tuple {
 // insert puts a flow with the tuples of p and c into the table, which arms its
 // timer, and tells subscribers.
 func (w *Worker) insert(p *pkt, c *nat.Choice, f *flowtable.NewFlow) bool {
+	if w.takenElsewhere(&c.Reply) {
+		p.drop(DropNATClash)
+		return false
+	}
 	t := w.flows.table
 	f.Orig, f.Reply, f.Keys = &p.tuple, &c.Reply, flowtable.Keys{p.hash, c.Hash}
 	f.Status |= flowtable.StatusConfirmed

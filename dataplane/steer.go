@@ -26,12 +26,20 @@ func (w *Worker) steer(b *burst, q *rxQueue) {
 	if b.final && !b.gathered || s.ByRSS == nat.AllProtocols {
 		return
 	}
+	strays := w.cfg.strays.Any()
 	for i := range b.n {
 		p := &b.pkts[i]
 		if p.verdict != VerdictForward || s.Mirrors(&p.tuple) || w.stays(p) {
 			continue
 		}
-		if owner := w.ownerByPort(&p.tuple, p.in); owner != w.id {
+		owner, known := 0, false
+		if strays {
+			owner, known = w.cfg.strays.Find(&p.tuple) // has followed its master
+		}
+		if !known {
+			owner = w.ownerByPort(&p.tuple, p.in)
+		}
+		if owner != w.id {
 			w.handOver(p, owner)
 		}
 	}

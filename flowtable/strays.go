@@ -18,7 +18,16 @@ type Strays struct {
 	seed   hashSeed
 	shards []atomic.Pointer[[]stray]
 	mu     sync.Mutex
+	// ports counts tuples by their ports, so that most others are told by one load.
+	ports [straySlots]atomic.Uint32
 }
+
+// straySlots is the number of classes of port pairs that Strays counts.
+const straySlots = 4096
+
+// slot returns the class of a tuple's ports. With either port fixed, neighbouring
+// ones are in different classes.
+func slot(tu *Tuple) uint32 { return (uint32(tu.SrcPort)*0x9e37 + uint32(tu.DstPort)) % straySlots }
 
 // stray is one direction of a flow and who has the flow.
 type stray struct {
@@ -35,8 +44,8 @@ func NewStrays(max int) *Strays {
 	return &Strays{max: max, seed: newHashSeed(rand.Uint64()), shards: make([]atomic.Pointer[[]stray], shards)}
 }
 
-// Any reports whether there are any: one atomic load, for each packet without a
-// flow.
+// Any reports whether there are any: one atomic load, for each burst and each packet
+// without a flow.
 func (x *Strays) Any() bool { return x.count.Load() != 0 }
 
 // Len returns the number of tuples.
@@ -58,7 +67,7 @@ func list(shard *atomic.Pointer[[]stray]) []stray {
 // Find returns the worker that has the flow of a tuple; false if the tuple is
 // no stray.
 func (x *Strays) Find(tu *Tuple) (worker int, ok bool) {
-	if !x.Any() {
+	if !x.Any() || x.ports[slot(tu)].Load() == 0 {
 		return 0, false
 	}
 	for i, l := 0, list(x.shard(tu)); i < len(l); i++ {
@@ -81,14 +90,19 @@ func (x *Strays) Add(tu *Tuple, worker int) bool {
 			return false
 		}
 		x.count.Add(1)
+		x.ports[slot(tu)].Add(1)
 	}
 	rest = append(rest, stray{*tu, uint8(worker)})
 	shard.Store(&rest)
 	return true
 }
 
-// Remove takes back what the worker has noted of a tuple, if anything.
+// Remove takes back what the worker has noted of a tuple, if anything. That is
+// mostly nothing, and then no lock is taken.
 func (x *Strays) Remove(tu *Tuple, worker int) {
+	if w, ok := x.Find(tu); !ok || w != worker {
+		return
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if w, ok := x.Find(tu); !ok || w != worker {
@@ -98,6 +112,7 @@ func (x *Strays) Remove(tu *Tuple, worker int) {
 	rest := others(shard, tu)
 	shard.Store(&rest)
 	x.count.Add(-1)
+	x.ports[slot(tu)].Add(^uint32(0))
 }
 
 // others returns a copy of a shard's list without a tuple.

@@ -137,11 +137,12 @@ func (m *allMappings) announce(rt *rapid.T) {
 		source = packet.AddrOf(m.cfg.SNAT[0].Last)
 	}
 	e := flowtable.Expectation{Tuple: orig, MasterOrig: flowtable.Tuple{Dst: source}, SavedAddr: orig.Dst, SavedPort: orig.DstPort}
+	e.Master.Worker = uint8(rapid.IntRange(0, 1).Draw(rt, "master's worker"))
 	c := m.n.Expected(m.table, &orig, &e, nil, 0)
 	if source == orig.Src {
 		return // a null binding: not of interest here
 	}
-	r := modelRange{addr: source}
+	r := modelRange{addr: source, followed: e.Master.Worker == 0}
 	for _, p := range m.cfg.SNAT {
 		if packet.AddrOf(p.First).Lo <= source.Lo && source.Lo <= packet.AddrOf(p.Last).Lo {
 			r.first, r.last = p.FirstPort, p.LastPort
@@ -160,6 +161,7 @@ type modelRange struct {
 	addr        packet.Addr // of the default
 	pools       []Pool      // that a mapping of the source may be in; nil = addr only
 	first, last uint16      // explicit ports of addr
+	followed    bool        // its own port may be another worker's
 }
 
 func (m *allMappings) rangeOf(orig *flowtable.Tuple) modelRange {
@@ -202,7 +204,7 @@ func (m *allMappings) free(orig *flowtable.Tuple, r *modelRange, addr packet.Add
 	} else {
 		reply.DstPort = port
 	}
-	owned := !portsChange(orig.Proto) || PortOwner(port, m.cfg.Workers) == 0
+	owned := !portsChange(orig.Proto) || PortOwner(port, m.cfg.Workers) == 0 || r.followed && port == orig.SrcPort
 	return owned && r.fits(orig.Proto, addr, port) && !m.taken(&reply)
 }
 
