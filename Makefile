@@ -9,7 +9,8 @@ MAKEFLAGS += --no-print-directory
 export CGO_ENABLED := 0
 
 VERSION := $(shell git describe --tags --dirty --always 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 FUZZTIME ?= 30s
 BENCH ?= .
 BENCHTIME ?= 1s
@@ -34,6 +35,12 @@ build: ## build the static bin/xdpct (needs Go only)
 	@mkdir -p bin
 	go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/xdpct ./cmd/xdpct
 	@echo "bin/xdpct $(VERSION)"
+
+# In other folders, with empty caches: nothing of the machine or of an earlier build
+# may get into the binary.
+.PHONY: reproducible
+reproducible: build ## build again elsewhere: is the binary the same, byte for byte?
+	@scripts/reproducible
 
 .PHONY: generate
 generate: ## compile the XDP program again (needs make setup-generate)
@@ -61,6 +68,13 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 lint: vet ## vet, staticcheck and golangci-lint (rules: .golangci.yml)
 	go tool staticcheck ./...
 	go run $(GOLANGCI) run ./...
+
+# Fetches the database of known vulnerabilities.
+VULNCHECK := golang.org/x/vuln/cmd/govulncheck@latest
+
+.PHONY: vulncheck
+vulncheck: ## known vulnerabilities in what the code calls (needs the network)
+	go run $(VULNCHECK) ./...
 
 .PHONY: test
 test: setup build vet test-unit test-root fuzz-short ## everything, as CI runs it (root, < 10 min)

@@ -111,6 +111,19 @@ func ownerOnly(_, _ string, c syscall.RawConn) error {
 	return err
 }
 
+// AllowGroup lets the members of a group use the socket, too: mode 0660.
+func (s *Server) AllowGroup(gid int) error {
+	path := s.lis.Addr().String()
+	err := os.Chown(path, -1, gid) // first: nobody else's group may have it for a moment
+	if err == nil {
+		err = os.Chmod(path, 0o660)
+	}
+	if err != nil {
+		return fmt.Errorf("give the control socket to group %d: %w", gid, err)
+	}
+	return nil
+}
+
 // serve accepts until Close.
 func (s *Server) serve() {
 	if err := s.http.Serve(s.lis); !errors.Is(err, http.ErrServerClosed) {

@@ -77,6 +77,7 @@ func (f *findings) checkCapabilities(m *machine) {
 		{"CAP_NET_ADMIN", []uint{unix.CAP_NET_ADMIN}},
 		{"CAP_NET_RAW", []uint{unix.CAP_NET_RAW}},
 		{"CAP_BPF", []uint{unix.CAP_BPF, unix.CAP_SYS_ADMIN}},
+		{"CAP_PERFMON", []uint{unix.CAP_PERFMON, unix.CAP_SYS_ADMIN}},
 	}
 	var missing []string
 	for _, n := range need {
@@ -88,7 +89,7 @@ func (f *findings) checkCapabilities(m *machine) {
 		f.fail("capabilities", "missing "+strings.Join(missing, ", "), "run as root, or grant them (AmbientCapabilities= of systemd)")
 		return
 	}
-	f.ok("capabilities", "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF")
+	f.ok("capabilities", "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON")
 }
 
 // checkMemory judges whether frames and tables find room.

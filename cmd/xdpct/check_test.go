@@ -71,7 +71,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		{"no af_xdp", func(_ *runConfig, m *machine) { m.socketErr = unix.EAFNOSUPPORT }, levelFail, "CONFIG_XDP_SOCKETS"},
 		{"af_xdp forbidden", func(_ *runConfig, m *machine) { m.socketErr = unix.EPERM }, levelFail, "CAP_NET_RAW"},
 		{"jit off", func(_ *runConfig, m *machine) { m.jit = "0" }, levelWarn, "bpf_jit_enable=1"},
-		{"no capabilities", func(_ *runConfig, m *machine) { m.caps = 0 }, levelFail, "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF"},
+		{"no capabilities", func(_ *runConfig, m *machine) { m.caps = 0 }, levelFail, "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON"},
 		{"no bpf", func(_ *runConfig, m *machine) { m.caps &^= 1<<unix.CAP_BPF | 1<<unix.CAP_SYS_ADMIN }, levelFail, "missing CAP_BPF"},
 		{"memlock", func(_ *runConfig, m *machine) { m.caps &^= 1 << unix.CAP_IPC_LOCK }, levelFail, "LimitMEMLOCK"},
 		{"memory", func(_ *runConfig, m *machine) { m.memAvailable = 64 << 20 }, levelFail, "--max-flows"},

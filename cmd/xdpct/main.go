@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// version is set by the build: -ldflags "-X main.version=v1.2.3".
-var version = ""
+// version and commit are set by the build: -ldflags "-X main.version=v1.2.3".
+var version, commit = "", ""
 
 // env is the process around a command.
 type env struct {

@@ -36,6 +36,14 @@ func runGateway(ctx context.Context, e *env, cfg runConfig) (err error) {
 	}
 	// Closed before the gateway: no request may read a table that is gone.
 	defer func() { err = errors.Join(err, server.Close()) }()
+	if cfg.ControlGroup >= 0 {
+		if err := server.AllowGroup(cfg.ControlGroup); err != nil {
+			return err
+		}
+	}
+	if cfg.Confine {
+		confine(log)
+	}
 	if err := notify(e, "READY=1"); err != nil {
 		log.Warn("service manager not told", "error", err)
 	}

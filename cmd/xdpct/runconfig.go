@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os/user"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +32,9 @@ type runConfig struct {
 	MaxFlows int   // of all workers together
 	Steering dataplane.SteeringMode
 	Control  string
+	// ControlGroup is the group that may use the control socket, too; -1 = none.
+	ControlGroup int
+	Confine      bool
 
 	XDP       xsk.AttachMode
 	ZeroCopy  xsk.ZeroCopy
@@ -73,7 +77,10 @@ func (r *runFlags) parse() (cfg runConfig, err error) {
 			return runConfig{}, asUsage(err)
 		}
 	}
-	cfg.Control = r.control
+	cfg.Control, cfg.Confine = r.control, r.confine
+	if cfg.ControlGroup, err = groupID(r.controlGroup); err != nil {
+		return runConfig{}, asUsage(err)
+	}
 	cfg.Tracker.TCPLoose, cfg.Tracker.TCPLiberal = r.tcpLoose, r.tcpLiberal
 	cfg.Tracker.TCPIgnoreInvalidRST, cfg.Tracker.TCPMaxRetrans = r.tcpIgnoreInvalidRST, r.tcpMaxRetrans
 	cfg.Accounting, cfg.Timestamps = r.accounting, r.timestamps
@@ -81,6 +88,21 @@ func (r *runFlags) parse() (cfg runConfig, err error) {
 		return runConfig{}, usagef("--control %q: give a path of 1-107 bytes", cfg.Control)
 	}
 	return cfg, nil
+}
+
+// groupID returns the number of a group given by name or number, -1 for "".
+func groupID(group string) (int, error) {
+	if group == "" {
+		return -1, nil
+	}
+	if id, err := strconv.ParseUint(group, 10, 31); err == nil {
+		return int(id), nil
+	}
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		return 0, fmt.Errorf("--control-group %q: there is no such group", group)
+	}
+	return strconv.Atoi(g.Gid)
 }
 
 func (r *runFlags) parsePorts(cfg *runConfig) (err error) {

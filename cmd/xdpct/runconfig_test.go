@@ -43,7 +43,7 @@ func TestRunConfigDefaults(t *testing.T) {
 	}
 	want := runConfig{
 		Internal: []string{"in0"}, External: []string{"out0"}, Masquerade: true, MaxFlows: 262144,
-		Control: "/run/xdpct.sock", RingSize: 2048, FrameSize: 2048, Tracker: *flowtable.NewTracker(),
+		Control: "/run/xdpct.sock", ControlGroup: -1, Confine: true, RingSize: 2048, FrameSize: 2048, Tracker: *flowtable.NewTracker(),
 		LogFormat: "text",
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
@@ -55,7 +55,7 @@ func TestRunConfigReadsEveryFlag(t *testing.T) {
 	got, err := parseArgs(t, "--internal", "in0,in1", "--internal", "in2", "--external", "out0",
 		"--snat", "198.51.100.10-198.51.100.20:1024-65535", "--snat", "203.0.113.1",
 		"--dnat", "tcp:198.51.100.10:443=10.0.0.5:8443", "--helper", "ftp:21,2121",
-		"--queues", "4", "--cpus", "0,2-3", "--max-flows", "1.5M", "--control", "/tmp/x.sock",
+		"--queues", "4", "--cpus", "0,2-3", "--max-flows", "1.5M", "--control", "/tmp/x.sock", "--control-group", "root", "--confine=false",
 		"--xdp", "native", "--zerocopy", "on", "--busy-poll", "20", "--spin", "--ring-size", "4096", "--frame-size", "4096",
 		"--huge-pages", "off", "--timeouts", "rfc", "--timeout", "udp=45s", "--timeout", "tcp.established=7500",
 		"--tcp-loose=false", "--tcp-liberal", "--tcp-ignore-invalid-rst", "--tcp-max-retrans", "5", "--invalid", "pass", "--checksum", "off", "--steering", "ports", "--log-level", "debug", "--log-format", "json")
@@ -124,6 +124,7 @@ func TestWrongRunFlagsAreRefused(t *testing.T) {
 		{"+ --masquerade --max-flows 5000M", "--max-flows"},
 		{"+ --masquerade --max-flows NaN", "--max-flows"},
 		{"+ --masquerade --control=", "--control"},
+		{"+ --masquerade --control-group=no-such-group", "there is no such group"},
 		{"+ --masquerade --control /" + strings.Repeat("x", 107), "1-107 bytes"},
 		{"+ --masquerade --xdp offload", "auto, native or generic"},
 		{"+ --masquerade --zerocopy yes", "auto, on or off"},

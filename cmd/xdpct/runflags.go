@@ -17,7 +17,7 @@ type runFlags struct {
 	helper                 []string
 	queues, cpus, maxFlows string
 	steering               string
-	control                string
+	control, controlGroup  string
 	xdp, zeroCopy, huge    string
 	busyPoll               string
 	ringSize, frameSize    string
@@ -28,6 +28,7 @@ type runFlags struct {
 	tcpMaxRetrans          uint8
 	invalid, checksum      string
 	accounting, timestamps bool
+	confine                bool
 	logLevel, logFormat    string
 }
 
@@ -49,6 +50,7 @@ func (r *runFlags) register(cmd *cobra.Command) {
 		"(not RFC 4787 REQ-1); ports keeps it the same")
 	f.StringVar(&r.maxFlows, "max-flows", "262144", "`N` flows at most, all workers together; k and M multiply by 1000 and 1000000")
 	f.StringVar(&r.control, "control", control.DefaultPath, "`path` of the control socket to make")
+	f.StringVar(&r.controlGroup, "control-group", "", "`GROUP`, a name or number, whose members may use the control socket, too (default none: its owner only)")
 	f.StringVar(&r.xdp, "xdp", "auto", "`MODE` of the XDP program: native (in the driver), generic (any interface, slower), auto")
 	f.StringVar(&r.zeroCopy, "zerocopy", "auto", "`MODE` of frames: on (or fail), off, auto")
 	f.StringVar(&r.busyPoll, "busy-poll", "0", "`USEC` microseconds a system call may poll the NIC, 0 = off, at most 1000000")
@@ -66,6 +68,7 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	f.BoolVar(&r.timestamps, "timestamps", false, "keep when each flow began, for delta-time and -o ktimestamp, for 8 bytes a flow (default false)")
 	f.StringVar(&r.invalid, "invalid", "drop", "`ACTION` for packets that fit no connection: drop, or pass (untranslated)")
 	f.StringVar(&r.checksum, "checksum", "on", "`on|off`: verify the checksums of received packets, of IP headers and transports. A wrong one makes\na packet invalid; off saves reading the whole packet, for NICs that drop such packets themselves")
+	f.BoolVar(&r.confine, "confine", true, "once packets are being forwarded give up capabilities and system calls that are needed no more")
 	f.StringVar(&r.logLevel, "log-level", "info", "`LEVEL` of messages: debug, info, warn, error")
 	f.StringVar(&r.logFormat, "log-format", "text", "`FORMAT` of messages: text or json")
 }

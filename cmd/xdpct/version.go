@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -58,7 +59,8 @@ func printVersion(e *env, b buildInfo, asJSON bool) error {
 
 // readBuildInfo returns what the linker and the go command left in the binary.
 func readBuildInfo() buildInfo {
-	b := buildInfo{Version: versionString(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := buildInfo{Version: versionString(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		Commit: commit, Modified: strings.HasSuffix(version, "-dirty")}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b

@@ -7,8 +7,10 @@ import "errors"
 // caller can decide with errors.Is and print the error as it is.
 var (
 	// ErrNotPermitted: a capability is missing. AF_XDP needs CAP_NET_RAW, the
-	// program CAP_BPF and CAP_NET_ADMIN.
-	ErrNotPermitted = errors.New("not permitted (needs CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF)")
+	// program CAP_BPF and CAP_NET_ADMIN, and CAP_PERFMON because it computes
+	// offsets into packets, which the verifier else takes for a way to leak
+	// kernel memory (bpf_bypass_spec_v1).
+	ErrNotPermitted = errors.New("not permitted (needs CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON)")
 	// ErrNotSupported: the kernel has no AF_XDP (CONFIG_XDP_SOCKETS).
 	ErrNotSupported = errors.New("the kernel has no AF_XDP sockets (CONFIG_XDP_SOCKETS)")
 	// ErrMemlock: the UMEM does not fit into the locked-memory limit.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -151,7 +152,9 @@ func explainAttach(err error, mode AttachMode) error {
 func explainBPF(err error) error {
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
 		var verifier *ebpf.VerifierError
-		if !errors.As(err, &verifier) { // which also answers EACCES
+		// The verifier also answers EACCES; what it lets only CAP_PERFMON do it
+		// calls prohibited for !root.
+		if !errors.As(err, &verifier) || strings.Contains(err.Error(), "!root") {
 			return fmt.Errorf("%w: %w", ErrNotPermitted, err)
 		}
 	}

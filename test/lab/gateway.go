@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,10 +100,16 @@ func timeoutSysctl(flag string) string {
 // test ends it has to end cleanly and leave nothing behind.
 func (l *Lab) StartXDPCT(t testing.TB, flags ...string) *Gateway {
 	t.Helper()
+	return l.StartXDPCTUnder(t, nil, flags...)
+}
+
+// StartXDPCTUnder starts xdpct by another program, such as setpriv with its flags.
+func (l *Lab) StartXDPCTUnder(t testing.TB, starter []string, flags ...string) *Gateway {
+	t.Helper()
 	g := &Gateway{lab: l, binary: Binary(t), Control: filepath.Join(l.Dir, "xdpct.sock")}
-	args := append([]string{g.binary, "run", "--internal", "lan", "--external", "wan",
-		"--control", g.Control}, flags...)
-	g.Process = l.Gateway.Start(t, args...)
+	args := append(slices.Clone(starter), g.binary, "run", "--internal", "lan", "--external", "wan",
+		"--control", g.Control)
+	g.Process = l.Gateway.Start(t, append(args, flags...)...)
 	Eventually(t, readyTimeout, "xdpct forwards: no control socket", func() bool {
 		if !g.Process.Running() {
 			t.Fatalf("xdpct ended at once:\n%s", g.Process.Output())
