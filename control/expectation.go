@@ -43,11 +43,10 @@ func (p *printer) expectationText(b []byte, e *flowtable.Expectation, left uint6
 	b = append(b, "proto="...)
 	b = appendSeconds(b, uint64(e.Tuple.Proto))
 	b = appendTuple(b, &e.Tuple)
-	mask := hostMask(e)
 	b = append(b, " mask-src="...)
-	b = append(b, mask...)
+	b = append(b, hostMask(e.Tuple.Family, e.Tuple.Src.IsZero())...)
 	b = append(b, " mask-dst="...)
-	b = append(b, mask...)
+	b = append(b, hostMask(e.Tuple.Family, false)...)
 	b = appendField(b, " sport=", portMask(e.Tuple.SrcPort))
 	b = appendField(b, " dport=", portMask(e.Tuple.DstPort))
 	m := &e.MasterOrig
@@ -56,7 +55,9 @@ func (p *printer) expectationText(b []byte, e *flowtable.Expectation, left uint6
 	b = append(b, " master-dst="...)
 	b = m.Dst.Netip(m.Family).AppendTo(b)
 	b = appendKeys(b, m)
-	b = append(b, " class=0 helper="...)
+	b = append(b, " class="...)
+	b = strconv.AppendUint(b, uint64(e.Class), 10)
+	b = append(b, " helper="...)
 	b = append(b, p.helper(e.Helper)...)
 	if p.format.ID {
 		b = append(b, " id="...)
@@ -79,10 +80,15 @@ func (p *printer) expectationProc(b []byte, e *flowtable.Expectation, left uint6
 	return append(b, '\n')
 }
 
-// hostMask returns the mask of expected addresses: all bits count.
-func hostMask(e *flowtable.Expectation) string {
-	if uint8(e.Tuple.Family) == familyIPv6 {
+// hostMask returns the mask of an expected address: all bits count, or none.
+func hostMask[family ~uint8](f family, whichever bool) string {
+	switch {
+	case uint8(f) == familyIPv6 && whichever:
+		return "::"
+	case uint8(f) == familyIPv6:
 		return "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+	case whichever:
+		return "0.0.0.0"
 	}
 	return "255.255.255.255"
 }

@@ -135,6 +135,24 @@ func (p *printer) flowFields(b []byte, s *flowtable.Snapshot, counted bool) []by
 		b = append(b, name...)
 		b = append(b, '"')
 	}
+	return p.masterJSON(b, s)
+}
+
+// masterJSON appends the flow that announced s: its id and, while it lives, its
+// original tuple.
+func (p *printer) masterJSON(b []byte, s *flowtable.Snapshot) []byte {
+	m := s.Master
+	if s.Status&flowtable.StatusExpected == 0 || m.Index == 0 || int(m.Worker) >= len(p.tables) {
+		return b
+	}
+	t := p.tables[m.Worker]
+	b = append(b, `,"master_id":`...)
+	b = strconv.AppendUint(b, uint64(t.MasterID(m)), 10)
+	var master flowtable.Snapshot
+	if t.Read(m.Index, p.now, &master) && master.Gen == m.Gen {
+		b = append(b, `,"master":`...)
+		b = appendTupleJSON(b, &master.Orig)
+	}
 	return b
 }
 
@@ -163,7 +181,9 @@ func (p *printer) expectationFields(b []byte, e *flowtable.Expectation) []byte {
 	b = appendTupleJSON(b, &e.Tuple)
 	b = append(b, `,"master":`...)
 	b = appendTupleJSON(b, &e.MasterOrig)
-	b = append(b, `,"class":0,"helper":"`...)
+	b = append(b, `,"class":`...)
+	b = strconv.AppendUint(b, uint64(e.Class), 10)
+	b = append(b, `,"helper":"`...)
 	b = append(b, p.helper(e.Helper)...)
 	return append(b, '"')
 }

@@ -462,3 +462,26 @@ func TestNobodyThere(t *testing.T) {
 		t.Errorf("%v, want ErrNotRunning", err)
 	}
 }
+
+// A flow that a helper announced shows its master, and its id alone once that is gone.
+func TestFlowShowsItsMaster(t *testing.T) {
+	b := newBackend(t, 2, 1024)
+	at := b.mustInsert(t, 1, goldenFlows()[6])
+	data := snapshotOf(mustTuple(6, "203.0.113.47", "198.51.100.32", 20, 36215),
+		mustTuple(6, "10.1.2.3", "203.0.113.47", 36215, 20), 119, assured|flowtable.StatusExpected, flowtable.TCPTimeWait)
+	data.Master = flowtable.FlowID{Worker: 1, Index: at, Gen: b.tables[1].Gen(at)}
+	b.mustInsert(t, 0, data)
+	_, path := mustListen(t, b)
+	id := fmt.Sprintf(`,"master_id":%d,`, b.tables[1].MasterID(data.Master))
+	master, _ := mustGet(t, path, "/flows", "dport=21&format=json")
+	if !strings.HasPrefix(master, `{"id":`+id[len(`,"master_id":`):]) || strings.Contains(master, "master") {
+		t.Errorf("master: %swant its id as in %s", master, id)
+	}
+	if body, _ := mustGet(t, path, "/flows", "sport=20&format=json"); !strings.Contains(body, id+`"master":{"src":"10.`) {
+		t.Errorf("%swant %s", body, id)
+	}
+	b.tables[1].Remove(at)
+	if body, _ := mustGet(t, path, "/flows", "sport=20&format=json"); !strings.Contains(body, id+`"timeout"`) {
+		t.Errorf("%swant %s and no master", body, id)
+	}
+}

@@ -12,6 +12,7 @@ import (
 type printer struct {
 	format Format
 	helper func(uint8) string // name of a helper, "" for none
+	tables []*flowtable.Table // of all workers, by number
 	now    flowtable.Tick     // time of the listing
 	wall   time.Time          // the same moment on the wall clock
 }

@@ -189,9 +189,9 @@ func (p *printer) expectationXML(b []byte, x *flowtable.Expectation, left uint64
 	b = layerXML(b, `<layer3 protonum="`, uint8(x.Tuple.Family), x.Tuple.Family.String())
 	b = addrsXML(b, "expected", &x.Tuple)
 	b = append(b, "<mask><src>"...)
-	b = append(b, hostMask(x)...)
+	b = append(b, hostMask(x.Tuple.Family, x.Tuple.Src.IsZero())...)
 	b = append(b, "</src><dst>"...)
-	b = append(b, hostMask(x)...)
+	b = append(b, hostMask(x.Tuple.Family, false)...)
 	b = append(b, "</dst></mask>"...)
 	b = addrsXML(b, "master", &x.MasterOrig)
 	b = append(b, "</layer3>"...)
@@ -203,7 +203,7 @@ func (p *printer) expectationXML(b []byte, x *flowtable.Expectation, left uint64
 	b = append(b, p.helper(x.Helper)...)
 	b = append(b, "</helper-name>"...)
 	b = elementXML(b, "timeout", left)
-	b = append(b, "<class>0</class>"...)
+	b = elementXML(b, "class", uint64(x.Class))
 	if ev != nil && p.format.Timestamp {
 		b = p.whenXML(b, ev.Time)
 	}

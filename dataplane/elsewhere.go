@@ -39,8 +39,8 @@ func (w *Worker) elsewhere(p *pkt) bool {
 	return true
 }
 
-// followMaster hands the first packet of a flow that an active FTP session announced
-// to the worker that has the master, and reports whether it has. So what a server
+// followMaster hands the first packet of a flow that is to follow its master to the
+// worker that has that, and reports whether it has. So what an FTP server
 // sends on both connections leaves in the order in which it came: a client that hears
 // that the transfer is over before the connection for it is there takes that for an
 // error. By RSS they come to different queues, and nobody knows the order.
@@ -48,7 +48,7 @@ func (w *Worker) elsewhere(p *pkt) bool {
 // The other worker keeps the port that the server connects from though it is not its
 // own: this one, which owns it, has to see that no flow of its own is in the way.
 func (w *Worker) followMaster(p *pkt, e *flowtable.Expectation) bool {
-	if int(e.Master.Worker) == w.id || e.Dir != flowtable.DirOriginal || w.cfg.steering.Mirrors(&p.tuple) ||
+	if int(e.Master.Worker) == w.id || !e.Follows || w.cfg.steering.Mirrors(&p.tuple) ||
 		w.cfg.strays.Len() > maxStrays-2 {
 		return false
 	}

@@ -49,6 +49,8 @@ func (w *Worker) emitEnd(idx uint32, why flowtable.EndReason) {
 func (w *Worker) emitExpectation(kind flowtable.EventKind, x *flowtable.Expectation) {
 	if kind == flowtable.EventDestroy {
 		w.count.expectGone.Add(1)
+	} else {
+		w.count.expectNew.Add(1)
 	}
 	if !w.edge.events.wanted.Load() {
 		return

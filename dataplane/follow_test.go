@@ -33,7 +33,7 @@ func (p *path) expect(master int, src netip.Addr, dst, inside, server netip.Addr
 		Tuple: flowtable.Tuple{Src: packet.AddrOf(src), Dst: packet.AddrOf(dst.Addr()), DstPort: dst.Port(),
 			Proto: packet.ProtoTCP, Family: packet.FamilyOf(src)},
 		MasterOrig: flowtable.Tuple{Dst: packet.AddrOf(server.Addr())}, Master: flowtable.FlowID{Worker: uint8(master)},
-		SavedAddr: packet.AddrOf(inside.Addr()), SavedPort: inside.Port(), Deadline: p.Now() + 100,
+		SavedAddr: packet.AddrOf(inside.Addr()), SavedPort: inside.Port(), Follows: true, Deadline: p.Now() + 100,
 	}
 	if p.Expectations().Add(&e) != flowtable.AddOK {
 		p.t.Fatal("the expectation was not taken")

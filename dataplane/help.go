@@ -49,13 +49,6 @@ func (w *Worker) inspect(p *pkt, idx uint32, id helpers.ID) bool {
 	c.Index, c.Dir, c.Now = idx, p.ref.Dir(), w.clock.now
 	c.Headers, c.Frame, c.MTU = &p.hdr, p.frame, w.mtuAhead(idx, c.Dir)
 	verdict := w.cfg.helpers.Packet(id, c)
-	if c.Removed.ID != 0 {
-		w.emitExpectation(flowtable.EventDestroy, &c.Removed)
-	}
-	if c.Added.ID != 0 {
-		w.count.expectNew.Add(1)
-		w.emitExpectation(flowtable.EventNew, &c.Added)
-	}
 	switch verdict {
 	case helpers.VerdictAccept:
 	case helpers.VerdictChanged:
@@ -77,14 +70,11 @@ func (w *Worker) mtuAhead(idx uint32, d flowtable.Dir) uint16 {
 	return w.routes.now.Hop(f.NextHop[d]).MTU
 }
 
-// helperCounters lists what helpers count, by cause.
+// helperCounters lists what helpers count, by helper and cause.
 func helperCounters() []named {
 	var list []named
-	var none helpers.Counters
-	none.Each(func(c helpers.Cause, _ uint64) bool {
-		list = append(list, named{"ftp_" + c.String(), "FTP segments by what the helper did with them",
-			func(w *Worker) uint64 { return w.helper.Counters.Load(c) }})
-		return true
-	})
+	for _, c := range helpers.AllCounted() {
+		list = append(list, named{c.Name, c.Help, func(w *Worker) uint64 { return w.helper.Counters.Load(c.ID, c.Cause) }})
+	}
 	return list
 }

@@ -160,3 +160,29 @@ func (p *path) whileRunning(command func(context.Context) (int, error)) int {
 		}
 	}
 }
+
+// What an expectation announced is known by it: master, and the helper that the
+// expectation names, from the first event on.
+func TestExpectedFlowShowsItsMaster(t *testing.T) {
+	s := newFTPSession(t)
+	s.client(layers.TCP{ACK: true, PSH: true, Seq: 108, Ack: 508}, portCommand)
+	sub := s.Subscribe(16)
+	defer sub.Close()
+	s.check(s.send(wan, build(t, wan, spec{src: serverAddr, dst: poolAddr, sport: 20, dport: 6400, tcp: &layers.TCP{SYN: true, Seq: 7}})), lan)
+	var buf [8]flowtable.Event
+	var told []flowtable.Event
+	for len(told) < 2 {
+		n, _, err := sub.Read(t.Context(), buf[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		told = append(told, buf[:n]...)
+	}
+	if e := &told[0]; !e.Expect || e.Kind != flowtable.EventDestroy {
+		t.Errorf("first event %+v", e)
+	}
+	e := &told[1]
+	if e.Kind != flowtable.EventNew || e.Flow.Status&flowtable.StatusExpected == 0 || e.Flow.Master.Index != 1 || e.Flow.Helper != 0 {
+		t.Errorf("second event %+v", e)
+	}
+}

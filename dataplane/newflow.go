@@ -45,7 +45,7 @@ func (w *Worker) newFlow(p *pkt) {
 	w.insert(p, &o.choice, &flowtable.NewFlow{
 		Status: o.choice.Status, State: state, Timeout: timeout,
 		NextHop: [2]uint16{o.out, o.src}, NextHopGen: w.routes.now.Gen(),
-	})
+	}, nil)
 }
 
 // masqueradeAddr returns the address that masquerading uses on a way out; zero
@@ -139,12 +139,7 @@ func (w *Worker) fulfil(p *pkt, e *flowtable.Expectation, state uint8, timeout f
 		return
 	}
 	f := flowtable.NewFlow{Status: choice.Status | flowtable.StatusExpected, State: state, Timeout: timeout}
-	if !w.insert(p, &choice, &f) {
-		return
-	}
-	if !w.flows.table.SetMaster(p.ref.Index(), e.Master) {
-		w.count.helperNoRoom.Add(1)
-	}
+	w.insert(p, &choice, &f, e)
 }
 
 // masterReply returns the reply tuple of an expectation's master, which may
@@ -159,11 +154,11 @@ func (w *Worker) masterReply(e *flowtable.Expectation) *flowtable.Tuple {
 }
 
 // insert puts a flow with the tuples of p and c into the table, which arms its
-// timer, and tells subscribers.
-func (w *Worker) insert(p *pkt, c *nat.Choice, f *flowtable.NewFlow) bool {
+// timer, and tells subscribers. e is what announced the flow, nil = nothing did.
+func (w *Worker) insert(p *pkt, c *nat.Choice, f *flowtable.NewFlow, e *flowtable.Expectation) {
 	if w.takenElsewhere(&c.Reply) {
 		p.drop(DropNATClash)
-		return false
+		return
 	}
 	t := w.flows.table
 	f.Orig, f.Reply, f.Keys = &p.tuple, &c.Reply, flowtable.Keys{p.hash, c.Hash}
@@ -177,39 +172,46 @@ func (w *Worker) insert(p *pkt, c *nat.Choice, f *flowtable.NewFlow) bool {
 	case flowtable.InsertOK:
 	case flowtable.InsertClash:
 		p.drop(DropNATClash)
-		return false
+		return
 	default:
 		p.drop(DropTableFull)
 		w.count.tableFull.Add(1)
-		return false
+		return
 	}
 	if !w.noteStrays(p, f.Reply, f.Status) {
 		w.forgetStrays(idx)
 		t.Remove(idx)
 		p.drop(DropStraysFull)
-		return false
+		return
 	}
 	w.flows.tracker.Begin(t, idx, p.frame, &p.hdr)
 	w.flows.nat.Bind(t, idx, &p.tuple, c)
-	w.attachHelper(p, idx)
+	w.attachHelper(p, idx, e)
 	p.ref = flowtable.RefOf(idx, flowtable.DirOriginal)
 	w.count.flowsNew.Add(1)
 	w.emitFlow(flowtable.EventNew, flowtable.ChangeState, idx)
-	return true
 }
 
-// attachHelper gives a new flow the helper that the operator asked for on its
-// destination port.
-func (w *Worker) attachHelper(p *pkt, idx uint32) {
-	id := w.cfg.helpers.For(&p.tuple)
-	if id == helpers.None {
+// attachHelper gives a new flow its helper: that of the expectation e, which may be
+// nil, else the one that the operator asked for on its destination port; and its
+// master.
+func (w *Worker) attachHelper(p *pkt, idx uint32, e *flowtable.Expectation) {
+	id, master := w.cfg.helpers.For(&p.tuple), flowtable.FlowID{}
+	if e != nil {
+		master = e.Master
+		if e.Next != 0 {
+			id = helpers.ID(e.Next)
+		}
+	} else if id == helpers.None {
 		return
 	}
-	if !helpers.Attach(w.flows.table, idx, id) {
+	if !helpers.Attach(w.flows.table, idx, id, master) {
 		w.count.helperNoRoom.Add(1)
 		return
 	}
-	w.wantHelp(p)
+	if id != helpers.None {
+		w.wantHelp(p)
+	}
 }
 
 // makeRoom removes what stands in the way of a new flow, if it may: a flow whose

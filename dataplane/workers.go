@@ -69,7 +69,7 @@ func (g *Gateway) newWorker(id int) (*Worker, error) {
 	}
 	w.helper = helpers.Context{
 		Table: table, Expectations: g.shared.expect, Translator: w.flows.nat,
-		Counters: &helpers.Counters{}, Worker: uint8(id), Own: w.isLocal,
+		Counters: &helpers.Counters{}, Worker: uint8(id), Own: w.isLocal, Tell: w.emitExpectation,
 	}
 	w.routes.mirror, w.routes.now = g.mirror, g.mirror.Snapshot()
 	w.edge.events = eventOutlet{wanted: &g.shared.hub.wanted, ring: newSPSC[flowtable.Event](eventRing)}

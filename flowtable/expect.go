@@ -1,6 +1,7 @@
 package flowtable
 
 import (
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -11,7 +12,8 @@ import (
 // Expectation announces a flow (kernel: struct nf_conntrack_expect). No
 // pointers.
 type Expectation struct {
-	// Tuple is the original tuple of the flow to come; SrcPort 0 = any.
+	// Tuple is the original tuple of the flow to come; SrcPort 0 = any, Src zero =
+	// any host.
 	Tuple Tuple
 	// MasterOrig is the original tuple of the flow that announced it.
 	MasterOrig Tuple
@@ -21,6 +23,14 @@ type Expectation struct {
 	SavedPort uint16
 	// Helper is the number of the helper that announced it.
 	Helper uint8
+	// Class is which of its helper's kinds of expectation it is.
+	Class uint8
+	// Next is the number of the helper that the flow to come gets; 0 = none
+	// because of this (kernel: the expectation's own helper).
+	Next uint8
+	// Follows: the flow to come belongs to the worker that has the master, so that
+	// packets of both stay in order.
+	Follows bool
 	// Flags are as conntrack prints them.
 	Flags ExpectFlags
 	// Dir is the direction of the master that the announcement came in.
@@ -59,7 +69,13 @@ const (
 	AddReplaced
 	// AddClash: one of another master, or a wider one, announces the tuple.
 	AddClash
+	// AddHostFull: the flows of one host have announced MaxPerHost.
+	AddHostFull
 )
+
+// MaxPerHost is how many expectations may be pending for the flows that one host
+// has opened, so that no host takes the whole table.
+const MaxPerHost = 1024
 
 // Expectations are the pending expectations of all workers. Reads take no
 // lock: each shard is a list that is replaced, never changed. Writes are rare
@@ -73,8 +89,18 @@ type Expectations struct {
 	mu       sync.Mutex
 	nextID   uint32
 	byID     map[uint32]*expectEntry
-	byMaster map[FlowID][]*expectEntry
+	byMaster map[FlowID][]*expectEntry // oldest first
+	byHost   map[host]int              // pending, by who opened the master
 }
+
+// host is an end of a flow without its port.
+type host struct {
+	addr   packet.Addr
+	family packet.Family
+}
+
+// host returns who opened the flow that announced e.
+func (e *Expectation) host() host { return host{e.MasterOrig.Src, e.MasterOrig.Family} }
 
 // expectEntry is a pending expectation; exp is immutable.
 type expectEntry struct {
@@ -96,6 +122,7 @@ func NewExpectations(max int) *Expectations {
 		shards:   make([]atomic.Pointer[[]*expectEntry], shards),
 		byID:     make(map[uint32]*expectEntry),
 		byMaster: make(map[FlowID][]*expectEntry),
+		byHost:   make(map[host]int),
 	}
 }
 
@@ -115,7 +142,7 @@ func (x *Expectations) shardOf(tu *Tuple) uint32 {
 func (e *Expectation) announces(tu *Tuple) bool {
 	w := &e.Tuple
 	return w.Dst == tu.Dst && w.DstPort == tu.DstPort && w.Proto == tu.Proto && w.Family == tu.Family &&
-		w.Src == tu.Src && (w.SrcPort == 0 || w.SrcPort == tu.SrcPort)
+		(w.Src.IsZero() || w.Src == tu.Src) && (w.SrcPort == 0 || w.SrcPort == tu.SrcPort)
 }
 
 // overlaps reports whether a flow could be announced by both.
@@ -124,31 +151,72 @@ func (e *Expectation) overlaps(o *Expectation) bool {
 	if tu.SrcPort == 0 {
 		tu.SrcPort = e.Tuple.SrcPort
 	}
+	if tu.Src.IsZero() {
+		tu.Src = e.Tuple.Src
+	}
 	return e.announces(&tu)
 }
 
 // Add makes an expectation pending and sets its ID. An equal one of the same
-// master is replaced; how many a master may have is the helper's policy.
+// master is replaced.
 func (x *Expectations) Add(e *Expectation) AddResult {
+	_, result := x.AddWithin(e, math.MaxInt)
+	return result
+}
+
+// AddWithin is Add for a master that may have as many as limit of the class, at
+// least one: more put an end to its oldest. That, or the one that was replaced, is
+// returned; ID 0 = none.
+func (x *Expectations) AddWithin(e *Expectation, limit int) (ended Expectation, result AddResult) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	shard := x.shardOf(&e.Tuple)
-	var replaced *expectEntry
-	for _, old := range x.list(shard) {
+	var old *expectEntry
+	for _, o := range x.list(shard) {
 		switch {
-		case old.taken.Load() || !old.exp.overlaps(e):
-		case old.exp.Master == e.Master && old.exp.Tuple == e.Tuple:
-			replaced = old
+		case o.taken.Load() || !o.exp.overlaps(e):
+		case o.exp.Master == e.Master && o.exp.Tuple == e.Tuple:
+			old = o
 		default:
-			return AddClash
+			return ended, AddClash
 		}
 	}
-	result := AddOK
-	if replaced != nil && x.drop(replaced) {
-		result = AddReplaced
-	} else if len(x.byID) >= x.max {
-		return AddFull
+	result = AddReplaced
+	if old == nil {
+		old, result = x.oldest(e, limit), AddOK
 	}
+	switch {
+	case old != nil && x.drop(old):
+		ended = old.exp
+	case len(x.byID) >= x.max:
+		return ended, AddFull
+	case x.byHost[e.host()] >= MaxPerHost:
+		return ended, AddHostFull
+	}
+	x.insert(e, shard)
+	return ended, result
+}
+
+// oldest returns the oldest expectation of e's master and class if there are limit
+// of them, else nil.
+func (x *Expectations) oldest(e *Expectation, limit int) (oldest *expectEntry) {
+	n := 0
+	for _, o := range x.byMaster[e.Master] {
+		if o.exp.Class != e.Class {
+			continue
+		}
+		if n++; oldest == nil {
+			oldest = o
+		}
+	}
+	if n < limit {
+		return nil
+	}
+	return oldest
+}
+
+// insert makes e pending. The lock is held.
+func (x *Expectations) insert(e *Expectation, shard uint32) {
 	for x.nextID++; x.nextID == 0 || x.byID[x.nextID] != nil; x.nextID++ {
 	}
 	e.ID = x.nextID
@@ -157,8 +225,8 @@ func (x *Expectations) Add(e *Expectation) AddResult {
 	x.shards[shard].Store(&list)
 	x.byID[e.ID] = n
 	x.byMaster[e.Master] = append(x.byMaster[e.Master], n)
+	x.byHost[e.host()]++
 	x.count.Add(1)
-	return result
 }
 
 // list returns the entries of a shard; nobody changes them.
@@ -221,6 +289,11 @@ func (x *Expectations) drop(e *expectEntry) bool {
 		x.byMaster[e.exp.Master] = rest
 	} else {
 		delete(x.byMaster, e.exp.Master)
+	}
+	if h := e.exp.host(); x.byHost[h] > 1 {
+		x.byHost[h]--
+	} else {
+		delete(x.byHost, h)
 	}
 	x.count.Add(-1)
 	return true

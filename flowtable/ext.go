@@ -82,7 +82,8 @@ type Ext struct {
 	Master FlowID
 	// SeqAdj is indexed by Dir. Valid iff StatusSeqAdjust.
 	SeqAdj [2]SeqAdj
-	// Expect is the ID of the pending expectation of this flow; 0 = none.
+	// Expect is the ID of the last expectation that this flow's helper made, which
+	// may be pending; 0 = it has made none.
 	Expect uint32
 	// Data and Text belong to the helper.
 	Data [7]uint32
@@ -123,15 +124,15 @@ func (t *Table) AddExt(idx uint32) *Ext {
 	return &t.exts[e]
 }
 
-// SetMaster records which flow announced this one. Readers see either no
-// master or the whole of it. It reports false if all extension records are in
-// use. The flow must be new: it has no extension yet.
-func (t *Table) SetMaster(idx uint32, master FlowID) bool {
+// Extend gives a new flow, which has no extension record yet, its helper (0 = none)
+// and the flow that announced it (Index 0 = none). Readers see either nothing or the
+// whole of it. It reports false if all extension records are in use.
+func (t *Table) Extend(idx uint32, helper uint8, master FlowID) bool {
 	e := t.takeExt()
 	if e == 0 {
 		return false
 	}
-	t.exts[e].Master = master
+	t.exts[e].Helper, t.exts[e].Master = helper, master
 	publish32(&t.flows[idx].Ext, e)
 	return true
 }

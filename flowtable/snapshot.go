@@ -116,6 +116,9 @@ func (t *Table) flowID(idx, gen uint32) uint32 {
 	return uint32(mix64(t.idSeed ^ uint64(gen)<<32 ^ uint64(idx)))
 }
 
+// MasterID returns the printed id that a flow of the table has or had.
+func (t *Table) MasterID(id FlowID) uint32 { return t.flowID(id.Index, id.Gen) }
+
 // Snapshot copies a flow whatever its age. Owner: worker; the index must hold
 // a flow.
 func (t *Table) Snapshot(idx uint32, now Tick, s *Snapshot) {

@@ -1,9 +1,6 @@
 package helpers
 
 import (
-	"strconv"
-	"sync/atomic"
-
 	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/nat"
 	"github.com/xdpct/xdpct/packet"
@@ -30,6 +27,9 @@ type Context struct {
 	// Own tells whether an address is the gateway's own; nil = none is known.
 	// Asked only where an announcement names another host than its sender.
 	Own func(packet.Addr, packet.Family) bool
+	// Tell hears of each expectation that the helper makes (EventNew) or puts an end
+	// to (EventDestroy), in this order; nil = nobody does.
+	Tell func(flowtable.EventKind, *flowtable.Expectation)
 
 	Index   uint32          // the flow
 	Dir     flowtable.Dir   // the packet's direction
@@ -38,103 +38,77 @@ type Context struct {
 	Headers *packet.Headers // of Frame; End follows a change of length
 	Frame   []byte          // the packet; its capacity is the room it may grow to
 
-	// Answers, valid after the call, also if the packet is dropped.
-
-	// Cause is the last that the helper counted for the packet.
+	// Cause is the answer: the last that the helper counted for the packet, also if
+	// that is dropped.
 	Cause Cause
-	// Removed is the expectation that the packet put an end to; ID 0 = none.
-	// Its DESTROY event comes before the NEW of Added.
-	Removed flowtable.Expectation
-	// Added is the expectation that the packet made; ID 0 = none.
-	Added flowtable.Expectation
+
+	id    ID      // the helper that sees the packet
+	self  *helper // its description
+	loose bool    // an announcement may name another host
 
 	text [80]byte  // scratch for rewritten text
 	line [128]byte // scratch for a line that came in several segments
 }
 
-// reset clears the answers.
-func (c *Context) reset() {
-	c.Cause = CauseNone
-	c.Removed.ID, c.Added.ID = 0, 0
-}
-
 // note counts a cause.
 func (c *Context) note(cause Cause) {
 	c.Cause = cause
-	c.Counters.add(cause)
+	c.Counters.add(c.id, cause)
 }
 
-// Cause says what a helper did with a packet, or why it left it alone or
-// dropped it.
-type Cause uint8
-
-// The causes. Those from CausePartial on keep the segment back, or its end from
-// where they apply on; the sender repeats that.
-const (
-	CauseNone           Cause = iota // nothing to do
-	CauseExpected                    // an expectation was made
-	CauseRepeated                    // a retransmitted command was rewritten as before
-	CauseJoined                      // a command kept back was put before its rest
-	CauseCut                         // the end of the segment was cut off: it had grown over the MTU
-	CauseOtherAddress                // announces another host's address: left alone
-	CauseGatewayAddress              // announces an address of the gateway: left alone
-	CausePrivilegedPort              // announces a port below 1024: left alone
-	CauseExpectPending               // no translation and already announced: left alone
-	CauseMalformed                   // not what RFC 959 or RFC 2428 allow: left alone
-	CausePortZero                    // announces port 0: left alone
-	CauseSplit                       // never comes in one piece: left alone
-	CauseFragment                    // text in an IP fragment: not read
-	CauseTLS                         // the control connection turned to TLS: left alone from here on
-	CauseNotFTP                      // something else than FTP is spoken: left alone from here on
-	CausePartial                     // the segment ends within a command
-	CauseReordered                   // what comes before the segment is missing
-	CauseSecond                      // a second announcement in one segment
-	CauseTooFast                     // more announcements than a flow may make
-	CauseUnacknowledged              // too many changes that the receiver has not acknowledged
-	CauseOutdated                    // a retransmission that cannot be rewritten any more as before
-	CauseNoPort                      // no external port for the expectation
-	CauseExpectFull                  // the expectation table is full
-	CauseNoRoom                      // the rewritten text fits neither frame nor MTU
-	causeCount
-)
-
-// causeNames are the counter names, in the order of the constants.
-var causeNames = [causeCount]string{
-	"none", "expected", "repeated", "joined", "cut", "other_address", "gateway_address", "privileged_port",
-	"expect_pending", "malformed", "port_zero", "split", "fragment", "tls", "not_ftp", "partial", "reordered",
-	"second", "too_fast", "unacknowledged", "outdated", "no_port", "expect_full", "no_room",
-}
-
-// String returns the cause in the form used as counter name.
-func (c Cause) String() string {
-	if c < causeCount {
-		return causeNames[c]
+// expect makes e pending, which has its Tuple, where it leads to, and its Class; the
+// rest follows from the packet and the policy of the class. What is more than the
+// flow may have ends.
+func (c *Context) expect(e *flowtable.Expectation) flowtable.AddResult {
+	policy := &c.self.classes[e.Class]
+	e.Helper, e.Dir = uint8(c.id), c.Dir
+	e.Master = flowtable.FlowID{Index: c.Index, Gen: c.Table.Gen(c.Index), Worker: c.Worker}
+	c.Table.Tuple(c.Index, flowtable.DirOriginal, &e.MasterOrig)
+	e.Deadline = c.Now + policy.lifetime
+	ended, result := c.Expectations.AddWithin(e, policy.max)
+	if ended.ID != 0 {
+		c.end(&ended)
 	}
-	return "cause(" + strconv.Itoa(int(c)) + ")"
+	if result == flowtable.AddOK || result == flowtable.AddReplaced {
+		c.Translator.ReserveExpected(e)
+		c.Table.Ext(c.Index).Expect = e.ID
+		c.tell(flowtable.EventNew, e)
+	}
+	return result
 }
 
-// Drops tells whether a packet with this cause, or its end, is kept back.
-func (c Cause) Drops() bool { return c >= CausePartial && c < causeCount }
-
-// Counters counts packets by cause. Written by one worker, read by anyone.
-type Counters struct {
-	n [causeCount]uint64
-}
-
-func (k *Counters) add(c Cause) {
-	if k != nil && c != CauseNone {
-		atomic.StoreUint64(&k.n[c], k.n[c]+1)
+// refusal returns why an expectation was not made; CauseExpected if it was.
+func refusal(r flowtable.AddResult) Cause {
+	switch r {
+	case flowtable.AddFull:
+		return CauseExpectFull
+	case flowtable.AddHostFull:
+		return CauseHostFull
+	case flowtable.AddClash:
+		return CauseExpectPending
+	default:
+		return CauseExpected
 	}
 }
 
-// Load returns the number of packets with cause c; CauseNone is not counted.
-func (k *Counters) Load(c Cause) uint64 { return atomic.LoadUint64(&k.n[c]) }
+// withdraw puts an end to an expectation of the flow if it is still pending.
+func (c *Context) withdraw(id uint32) {
+	if id == 0 {
+		return
+	}
+	if e, ok := c.Expectations.Remove(id); ok {
+		c.end(&e)
+	}
+}
 
-// Each calls yield for each cause but CauseNone until it returns false.
-func (k *Counters) Each(yield func(Cause, uint64) bool) {
-	for c := CauseNone + 1; c < causeCount; c++ {
-		if !yield(c, k.Load(c)) {
-			return
-		}
+// end does what is due when an expectation has been removed.
+func (c *Context) end(e *flowtable.Expectation) {
+	c.Translator.ReleaseExpected(e)
+	c.tell(flowtable.EventDestroy, e)
+}
+
+func (c *Context) tell(kind flowtable.EventKind, e *flowtable.Expectation) {
+	if c.Tell != nil {
+		c.Tell(kind, e)
 	}
 }

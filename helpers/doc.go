@@ -1,14 +1,14 @@
 // Package helpers holds the conntrack helpers: code that reads the payload of
 // a control connection, announces the flows that it arranges (expectations)
-// and rewrites the addresses in its text where NAT changes them. Today there
-// is one, for FTP. It is not a place for utility functions.
+// and rewrites the addresses in its text where NAT changes them. It is not a place
+// for utility functions.
 //
 // # In the packet path
 //
 // A flow gets a helper when it is made, by its original destination port:
 //
 //	if id := set.For(&orig); id != helpers.None {
-//		helpers.Attach(t, idx, id)
+//		helpers.Attach(t, idx, id, flowtable.FlowID{})
 //	}
 //
 // From then on the worker calls Set.Packet for each packet of the flow, the
@@ -17,6 +17,26 @@
 // own. Text that changes length changes all later sequence numbers; the
 // helper records that in the flow's SeqAdj and sets StatusSeqAdjust, and
 // translation applies it (nat.AdjustTCP).
+//
+// # Another helper
+//
+// A helper is one value of type helper, in a file of its own: its name, what it is
+// attached to, the classes of its expectations, what it counts, and a function that
+// reads a packet. A line in table (helper.go) makes it known to --helper, counters
+// and listings. The function is given a Context, which has the packet, the flow, and
+// expect to announce a flow:
+//
+//	func tftpPacket(c *Context) Verdict {
+//		...
+//		e := flowtable.Expectation{Tuple: reply, SavedAddr: orig.Src, SavedPort: orig.SrcPort}
+//		cause := refusal(c.expect(&e))
+//		c.note(cause)
+//		...
+//	}
+//
+// # TFTP
+//
+// tftp.go: follows net/netfilter/nf_conntrack_tftp.c. There is nothing to rewrite.
 //
 // # FTP
 //

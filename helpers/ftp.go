@@ -7,15 +7,23 @@ import (
 	"github.com/xdpct/xdpct/packet"
 )
 
-// FTP is the helper for FTP control connections. Immutable.
-type FTP struct {
-	// Loose lets an announcement name another host than its sender.
-	Loose bool
+// ftpHelper follows FTP control connections (RFC 959, RFC 2428).
+var ftpHelper = helper{
+	name: "ftp", proto: packet.ProtoTCP, port: 21,
+	unit:    "FTP segments",
+	packet:  ftpPacket,
+	classes: []class{{max: 1, lifetime: 300 * flowtable.TicksPerSecond}}, // ftp_exp_policy, nf_conntrack_ftp.c
+	causes: []Cause{
+		CauseExpected, CauseRepeated, CauseJoined, CauseCut, CauseOtherAddress, CauseGatewayAddress, CausePrivilegedPort,
+		CauseExpectPending, CauseMalformed, CausePortZero, CauseSplit, CauseFragment, CauseTLS, CauseNotFTP, CausePartial,
+		CauseReordered, CauseSecond, CauseTooFast, CauseUnacknowledged, CauseOutdated, CauseNoPort, CauseExpectFull,
+		CauseHostFull, CauseNoRoom,
+	},
+	loose: "announcements may name other hosts than their sender",
 }
 
 // segment is one segment being read.
 type segment struct {
-	f         *FTP
 	c         *Context
 	ext       *flowtable.Ext
 	s         *ftpState
@@ -27,11 +35,11 @@ type segment struct {
 	probe     bool   // it goes on without text
 }
 
-// Packet reads one packet of a control connection.
+// ftpPacket reads one packet of a control connection.
 //
 // Hot: once per packet of such a connection. 0 allocs unless it announces a
 // data connection.
-func (f *FTP) Packet(c *Context) Verdict {
+func ftpPacket(c *Context) Verdict {
 	h, d := c.Headers, c.Dir
 	if h.Proto != packet.ProtoTCP || h.Fragment == packet.FragmentLater {
 		return VerdictAccept
@@ -63,7 +71,7 @@ func (f *FTP) Packet(c *Context) Verdict {
 	if c.MTU != 0 && h.End-h.L3 > c.MTU {
 		return VerdictAccept // its sender will hear of it
 	}
-	g := segment{f: f, c: c, ext: ext, s: s, d: d, seq: t.Seq()}
+	g := segment{c: c, ext: ext, s: s, d: d, seq: t.Seq()}
 	return g.process()
 }
 

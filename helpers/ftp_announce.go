@@ -6,14 +6,6 @@ import (
 	"github.com/xdpct/xdpct/packet"
 )
 
-// expectTimeout is how long an announced data connection is waited for
-// (ftp_exp_policy, net/netfilter/nf_conntrack_ftp.c).
-const expectTimeout flowtable.Tick = 300 * flowtable.TicksPerSecond
-
-// minPort is the lowest port that may be announced: services of hosts below
-// it must not be opened by text that a browser can be made to send.
-const minPort = 1024
-
 // announcement is one announcement being handled.
 type announcement struct {
 	cmd    *command
@@ -49,10 +41,7 @@ func (g *segment) announce(cmd *command, pos int) (grown int, ok bool) {
 	}
 	text := cmd.appendText(c.text[:0], a.sender.Family, a.seen, a.port)
 	if !g.replace(pos+cmd.off, cmd.n, text) {
-		if c.Added.ID != 0 { // nobody has heard of it: no event
-			a.withdraw(c, &c.Added)
-			c.Added.ID = 0
-		}
+		c.withdraw(a.ext.Expect)
 		c.note(CauseNoRoom)
 		g.cut(pos)
 		return 0, false
@@ -87,12 +76,12 @@ func (g *segment) permit(a *announcement, cmd *command) bool {
 	a.cmd, a.ext = cmd, g.ext
 	c.Table.Tuple(c.Index, g.d, &a.sender)
 	c.Table.Tuple(c.Index, g.d.Opposite(), &a.answer)
-	if cmd.kind == kindEPSV || g.f.Loose && cmd.addr == a.answer.Dst {
+	if cmd.kind == kindEPSV || g.c.loose && cmd.addr == a.answer.Dst {
 		cmd.addr = a.sender.Src // its own, or what it knows to be translated to
 	}
 	sixNumbers := cmd.kind == kindPORT || cmd.kind == kindPASV
 	switch family := a.sender.Family; {
-	case sixNumbers && family != packet.IPv4, cmd.addr != a.sender.Src && !g.f.Loose:
+	case sixNumbers && family != packet.IPv4, cmd.addr != a.sender.Src && !g.c.loose:
 		c.note(CauseOtherAddress)
 	case cmd.addr != a.sender.Src && (c.Translator.Owns(family, cmd.addr) || c.Own != nil && c.Own(cmd.addr, family)):
 		c.note(CauseGatewayAddress)
@@ -132,38 +121,28 @@ func (g *segment) settled() uint32 {
 // expect replaces the flow's expectation by that of a, under the announced
 // port or, if NAT is free to choose, under another one.
 func (a *announcement) expect(c *Context) Cause {
-	a.withdraw(c, &c.Removed)
+	c.withdraw(a.ext.Expect)
 	e := flowtable.Expectation{
 		Tuple: flowtable.Tuple{
 			Src: a.answer.Src, Dst: a.seen, Proto: packet.ProtoTCP, Family: a.sender.Family,
 		},
 		SavedAddr: a.cmd.addr,
 		SavedPort: a.cmd.port,
-		Helper:    uint8(IDFTP),
-		Dir:       c.Dir,
-		Master:    flowtable.FlowID{Index: c.Index, Gen: c.Table.Gen(c.Index), Worker: c.Worker},
-		Deadline:  c.Now + expectTimeout,
+		Follows:   c.Dir == flowtable.DirOriginal, // see decision 5
 	}
-	c.Table.Tuple(c.Index, flowtable.DirOriginal, &e.MasterOrig)
 	if a.seen == a.cmd.addr {
 		return a.expectUntranslated(c, &e)
 	}
 	for try := range nat.MaxExpectTries {
-		port, ok := c.Translator.ExpectedPort(e.Tuple.Family, a.seen, a.cmd.port, try)
+		port, ok := c.Translator.ExpectedPort(e.Tuple.Family, e.Tuple.Proto, a.seen, a.cmd.port, try)
 		if !ok {
 			continue
 		}
 		e.Tuple.DstPort = port
-		switch c.Expectations.Add(&e) {
-		case flowtable.AddClash:
-			continue
-		case flowtable.AddFull:
-			return CauseExpectFull
-		default: // added, or in the place of an older one
+		if cause := refusal(c.expect(&e)); cause != CauseExpectPending {
+			a.port = port
+			return cause
 		}
-		a.port = port
-		a.accepted(c, &e)
-		return CauseExpected
 	}
 	return CauseNoPort
 }
@@ -173,35 +152,9 @@ func (a *announcement) expect(c *Context) Cause {
 func (a *announcement) expectUntranslated(c *Context, e *flowtable.Expectation) Cause {
 	a.port = a.cmd.port
 	e.Tuple.DstPort = a.port
-	cause := CauseExpected
-	switch c.Expectations.Add(e) {
-	case flowtable.AddClash:
-		cause = CauseExpectPending
-	case flowtable.AddFull:
-		return CauseExpectFull
-	default:
-		a.accepted(c, e)
+	cause := refusal(c.expect(e))
+	if !cause.Drops() {
+		c.note(cause)
 	}
-	c.note(cause)
 	return cause
-}
-
-// accepted notes an expectation that is pending now.
-func (a *announcement) accepted(c *Context, e *flowtable.Expectation) {
-	c.Translator.ReserveExpected(e)
-	a.ext.Expect = e.ID
-	c.Added = *e
-}
-
-// withdraw removes the flow's pending expectation, if it is still there, and
-// notes it in removed.
-func (a *announcement) withdraw(c *Context, removed *flowtable.Expectation) {
-	if a.ext.Expect == 0 {
-		return
-	}
-	if e, ok := c.Expectations.Remove(a.ext.Expect); ok {
-		c.Translator.ReleaseExpected(&e)
-		*removed = e
-	}
-	a.ext.Expect = 0
 }

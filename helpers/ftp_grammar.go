@@ -90,6 +90,11 @@ func hasFoldPrefix(b []byte, pattern string) bool {
 	return true
 }
 
+// isFold tells whether b is pattern, upper case, in any case.
+func isFold(b []byte, pattern string) bool {
+	return len(b) == len(pattern) && hasFoldPrefix(b, pattern)
+}
+
 // findSix returns where the numbers of a 227 reply start: after the parenthesis
 // if there is one, else at the first digit, as RFC 1123 section 4.1.2.6 demands.
 func findSix(b []byte) int {

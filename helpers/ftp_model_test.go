@@ -90,7 +90,7 @@ func (x *stream) acknowledge(lost bool) {
 
 // gaveUp tells whether the sender repeated a piece of a command until it was
 // forwarded as it is: a command that never comes whole is not translated.
-func (x *stream) gaveUp() bool { return x.e.counters.Load(helpers.CauseSplit) != 0 }
+func (x *stream) gaveUp() bool { return x.e.counters.Load(helpers.IDFTP, helpers.CauseSplit) != 0 }
 
 // translate is what the helper must make of whole lines: the slow, obvious way.
 func translate(b []byte) []byte {

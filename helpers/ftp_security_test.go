@@ -68,7 +68,7 @@ func TestSlipstreaming(t *testing.T) {
 				e.send(x.dir, x.text)
 				e.checkPending("", "")
 			}
-			if n := e.counters.Load(helpers.CauseExpected); n != 0 {
+			if n := e.counters.Load(helpers.IDFTP, helpers.CauseExpected); n != 0 {
 				t.Errorf("%d expectations", n)
 			}
 		})
@@ -86,7 +86,7 @@ func TestNotFTPIsCounted(t *testing.T) {
 	e := handshake(t, snat4)
 	e.send(orig, "POST / HTTP/1.1\r\n\r\n"+portIn)
 	e.send(orig, portIn)
-	if n := e.counters.Load(helpers.CauseNotFTP); n != 1 {
+	if n := e.counters.Load(helpers.IDFTP, helpers.CauseNotFTP); n != 1 {
 		t.Errorf("counted %d times, want once a flow", n)
 	}
 }

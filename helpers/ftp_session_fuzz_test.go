@@ -46,13 +46,13 @@ func FuzzFTPSession(f *testing.F) {
 			if v != helpers.VerdictDrop && seq == e.seq[d] {
 				e.seq[d] += uint32(len(text))
 			}
-			if id := e.c.Removed.ID; id != 0 {
+			if id := e.removed.ID; id != 0 {
 				if !events[id] {
 					t.Fatalf("removed %d, which is not pending", id)
 				}
 				delete(events, id)
 			}
-			if id := e.c.Added.ID; id != 0 {
+			if id := e.added.ID; id != 0 {
 				events[id] = true
 			}
 			e.checkInvariants(events)

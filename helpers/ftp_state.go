@@ -10,7 +10,7 @@ import (
 //	word 0, 1   up to where the text was read, by direction
 //	word 2      flags
 //	word 3, 4   up to where the receiver has acknowledged, by direction
-//	word 5      rate limit: tick when it was last looked at << 16 | announcements spent
+//	word 5      rate limit (allowance)
 //	word 6      digits of the reply of several lines that is not over; 0 = none
 //
 // Sequence numbers are the sender's own, before adjustment.
@@ -145,22 +145,5 @@ func (s *ftpState) tries(d flowtable.Dir, n int) uint32 {
 	return s[ftpFlags]>>heldTriesShift&3 + 1
 }
 
-// How many announcements a flow may make: rateBurst at once, rateRefill more
-// with each tick (512 a second). What is beyond has to wait.
-const (
-	rateBurst  = 256
-	rateRefill = 32
-)
-
 // spend takes one announcement from the flow's allowance; false = there is none.
-func (s *ftpState) spend(now flowtable.Tick) bool {
-	ticks := min(uint32(uint16(now)-uint16(s[ftpRate]>>16)), rateBurst)
-	spent := s[ftpRate] & 0xffff
-	spent -= min(spent, ticks*rateRefill)
-	ok := spent < rateBurst
-	if ok {
-		spent++
-	}
-	s[ftpRate] = uint32(now)<<16 | spent
-	return ok
-}
+func (s *ftpState) spend(now flowtable.Tick) bool { return (*allowance)(&s[ftpRate]).spend(now) }

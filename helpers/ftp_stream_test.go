@@ -37,7 +37,7 @@ func TestFTPSplitCommandIsJoined(t *testing.T) {
 		e.greet()
 		e.want(orig, portIn[:at], "", helpers.CausePartial)
 		e.want(orig, portIn[at:], portOut, helpers.CauseExpected)
-		if n := e.counters.Load(helpers.CauseJoined); n != 1 {
+		if n := e.counters.Load(helpers.IDFTP, helpers.CauseJoined); n != 1 {
 			t.Errorf("split at %d: %d joined", at, n)
 		}
 		if seq := packet.TCP(e.c.Frame[e.h.L4:]).Seq(); seq != e.seq[orig]-uint32(len(portIn)) {
@@ -115,12 +115,12 @@ func TestFTPSeveralCommands(t *testing.T) {
 	e.greet()
 	e.want(orig, "TYPE I\r\nPWD\r\n"+portIn+"RETR f\r\n", "TYPE I\r\nPWD\r\n"+portOut+"RETR f\r\n", helpers.CauseExpected)
 	// The second announcement has to come again, and then replaces the first.
-	first := e.c.Added.ID
+	first := e.added.ID
 	second := "EPRT |1|10.99.1.2|6401|\r\n"
 	seq := e.seq[orig]
 	e.wantAt(orig, seq, portIn+second, portOut, helpers.CauseSecond)
-	if e.c.Removed.ID != first || e.c.Added.ID == 0 {
-		t.Errorf("removed %d, added %d", e.c.Removed.ID, e.c.Added.ID)
+	if e.removed.ID != first || e.added.ID == 0 {
+		t.Errorf("removed %d, added %d", e.removed.ID, e.added.ID)
 	}
 	e.wantAt(orig, seq+uint32(len(portIn)), second, "EPRT |1|10.99.2.1|6401|\r\n", helpers.CauseExpected)
 	e.checkPending("10.99.2.2", "10.99.2.1:6401")
@@ -191,7 +191,7 @@ func TestFTPAtTheMTU(t *testing.T) {
 	if e.h.TCPFlags&packet.FIN != 0 || packet.TCP(e.c.Frame[e.h.L4:]).Flags()&packet.FIN != 0 {
 		t.Error("FIN before the end")
 	}
-	if e.counters.Load(helpers.CauseCut) != 1 || e.counters.Load(helpers.CauseExpected) != 1 {
+	if e.counters.Load(helpers.IDFTP, helpers.CauseCut) != 1 || e.counters.Load(helpers.IDFTP, helpers.CauseExpected) != 1 {
 		t.Error("not counted")
 	}
 	const lost = 4 // as many bytes as the text has grown

@@ -119,8 +119,8 @@ func TestFTPEdges(t *testing.T) {
 			}
 			peer = strings.Trim(peer[:strings.LastIndexByte(peer, ':')], "[]")
 			e.checkPending(peer, tt.dst)
-			if tt.cause != helpers.CauseNone && e.counters.Load(tt.cause) != 1 {
-				t.Errorf("cause %v counted %d times", tt.cause, e.counters.Load(tt.cause))
+			if tt.cause != helpers.CauseNone && e.counters.Load(helpers.IDFTP, tt.cause) != 1 {
+				t.Errorf("cause %v counted %d times", tt.cause, e.counters.Load(helpers.IDFTP, tt.cause))
 			}
 		})
 	}
@@ -180,8 +180,8 @@ func TestFTPRetransmit(t *testing.T) {
 	}
 	check := func(name string) {
 		t.Helper()
-		if e.c.Cause != helpers.CauseRepeated || e.c.Added.ID != 0 || e.c.Removed.ID != 0 {
-			t.Errorf("%s: cause %v, events %d %d", name, e.c.Cause, e.c.Added.ID, e.c.Removed.ID)
+		if e.c.Cause != helpers.CauseRepeated || e.added.ID != 0 || e.removed.ID != 0 {
+			t.Errorf("%s: cause %v, events %d %d", name, e.c.Cause, e.added.ID, e.removed.ID)
 		}
 		if got := e.table.Ext(e.idx).SeqAdj; got != adj {
 			t.Errorf("%s: sequence adjustment %+v, want %+v", name, got, adj)
@@ -214,7 +214,7 @@ func TestFTPNewCommandReplaces(t *testing.T) {
 	e := newSession(t, snat4)
 	e.greet()
 	e.send(orig, "PORT 10,99,1,2,25,0\r\n")
-	added := e.c.Added
+	added := e.added
 	if added.ID == 0 || added.Tuple.DstPort != 6400 || added.Deadline != 300*flowtable.TicksPerSecond {
 		t.Errorf("added %+v", added)
 	}
@@ -222,13 +222,13 @@ func TestFTPNewCommandReplaces(t *testing.T) {
 		t.Errorf("flow's expectation %d, want %d", got, added.ID)
 	}
 	e.send(orig, "EPRT |1|10.99.1.2|6401|\r\n")
-	if e.c.Removed.ID != added.ID || e.c.Added.ID == 0 || e.c.Added.ID == added.ID {
-		t.Errorf("removed %d, added %d, want %d removed", e.c.Removed.ID, e.c.Added.ID, added.ID)
+	if e.removed.ID != added.ID || e.added.ID == 0 || e.added.ID == added.ID {
+		t.Errorf("removed %d, added %d, want %d removed", e.removed.ID, e.added.ID, added.ID)
 	}
 	e.checkPending("10.99.2.2", "10.99.2.1:6401")
 	// The same port announced anew, at a new place in the stream.
 	e.send(orig, "PORT 10,99,1,2,25,1\r\n")
-	if e.c.Cause != helpers.CauseExpected || e.c.Removed.ID == 0 || e.c.Added.ID == 0 {
+	if e.c.Cause != helpers.CauseExpected || e.removed.ID == 0 || e.added.ID == 0 {
 		t.Errorf("same port: cause %v", e.c.Cause)
 	}
 	e.checkPending("10.99.2.2", "10.99.2.1:6401")
@@ -274,7 +274,7 @@ func TestFTPPortTaken(t *testing.T) {
 		t.Fatal(r)
 	}
 	got, v := e.send(orig, "PORT 10,99,1,2,25,0\r\n")
-	x := e.c.Added
+	x := e.added
 	p := x.Tuple.DstPort
 	if want := fmt.Sprintf("PORT 10,99,2,1,%d,%d\r\n", p>>8, p&0xff); v != changed || got != want {
 		t.Errorf("verdict %d %q, want %q", v, got, want)
@@ -289,8 +289,8 @@ func TestFTPNoPort(t *testing.T) {
 	s.pool = "10.99.2.1:6400-6400"
 	e := newSession(t, s)
 	e.greet()
-	if _, v := e.send(orig, "PORT 10,99,1,2,25,1\r\n"); v != changed || e.c.Added.Tuple.DstPort != 6400 {
-		t.Fatalf("verdict %d, port %d", v, e.c.Added.Tuple.DstPort)
+	if _, v := e.send(orig, "PORT 10,99,1,2,25,1\r\n"); v != changed || e.added.Tuple.DstPort != 6400 {
+		t.Fatalf("verdict %d, port %d", v, e.added.Tuple.DstPort)
 	}
 	x := *e.pending()
 	e.c.Expectations.Remove(x.ID)
@@ -319,7 +319,7 @@ func TestFTPNoRoom(t *testing.T) {
 	if _, v := e.pass(orig, frame[:len(frame):len(frame)]); v != drop || e.c.Cause != helpers.CauseNoRoom {
 		t.Errorf("verdict %d, cause %v", v, e.c.Cause)
 	}
-	if e.pending() != nil || e.c.Added.ID != 0 || e.table.Flow(e.idx).Status()&flowtable.StatusSeqAdjust != 0 {
+	if e.pending() != nil || e.added.ID != e.removed.ID || e.table.Flow(e.idx).Status()&flowtable.StatusSeqAdjust != 0 {
 		t.Error("a dropped command left something behind")
 	}
 	if _, v := e.send(orig, "PORT 10,99,1,2,25,0\r\n"); v != changed || e.c.Cause != helpers.CauseExpected {
@@ -357,7 +357,7 @@ func TestFTPTLS(t *testing.T) {
 			t.Errorf("record %d: verdict %d", i, v)
 		}
 	}
-	if n := e.counters.Load(helpers.CauseTLS); n != 1 {
+	if n := e.counters.Load(helpers.IDFTP, helpers.CauseTLS); n != 1 {
 		t.Errorf("TLS counted %d times, want once a flow", n)
 	}
 }

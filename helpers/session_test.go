@@ -28,6 +28,9 @@ type session struct {
 	h        packet.Headers
 	seq      [2]uint32 // next sequence number of each direction
 	counters helpers.Counters
+	id       helpers.ID
+	// What the last packet brought: the last of each, ID 0 = none.
+	added, removed flowtable.Expectation
 }
 
 // sides is what a session is built from: who talks to whom, seen from where.
@@ -77,10 +80,13 @@ func newSession(t testing.TB, s sides) *session {
 	spec, err := helpers.ParseSpec(s.spec)
 	mustDo(t, err)
 
-	e := &session{t: t, table: table, set: helpers.NewSet(spec), seq: [2]uint32{1000, 500000}}
+	e := &session{t: t, table: table, set: helpers.NewSet(spec), id: spec.ID, seq: [2]uint32{1000, 500000}}
 	e.orig.Src, e.orig.SrcPort, e.orig.Family = addrPort(s.client)
 	e.orig.Dst, e.orig.DstPort, _ = addrPort(s.server)
 	e.orig.Proto = packet.ProtoTCP
+	if spec.ID != helpers.IDFTP {
+		e.orig.Proto = packet.ProtoUDP
+	}
 	e.reply = e.orig.Invert()
 	e.reply.Src, e.reply.SrcPort, _ = addrPort(s.target)
 	e.reply.Dst, e.reply.DstPort, _ = addrPort(s.public)
@@ -89,15 +95,24 @@ func newSession(t testing.TB, s sides) *session {
 		t.Fatal(r)
 	}
 	e.idx = idx
-	if e.set.For(&e.orig) != helpers.IDFTP || !helpers.Attach(table, idx, helpers.IDFTP) {
+	if e.set.For(&e.orig) != spec.ID || !helpers.Attach(table, idx, spec.ID, flowtable.FlowID{}) {
 		t.Fatal("no helper attached")
 	}
 	e.c = helpers.Context{
 		Table: table, Expectations: flowtable.NewExpectations(16),
-		Translator: nat.NewTranslator(&cfg, 0, 1, 64, nil), Counters: &e.counters,
+		Translator: nat.NewTranslator(&cfg, 0, 1, 64, nil), Counters: &e.counters, Tell: e.hear,
 	}
 	e.established()
 	return e
+}
+
+// hear notes what the helper says of expectations.
+func (e *session) hear(kind flowtable.EventKind, x *flowtable.Expectation) {
+	if kind == flowtable.EventNew {
+		e.added = *x
+	} else {
+		e.removed = *x
+	}
 }
 
 // established marks the flow as the tracker does after a handshake.
@@ -113,6 +128,9 @@ func (e *session) frame(d flowtable.Dir, seq uint32, flags uint8, text string) [
 	tu := e.orig
 	if d == flowtable.DirReply {
 		tu = e.reply
+	}
+	if tu.Proto == packet.ProtoUDP {
+		return e.datagram(&tu, text)
 	}
 	src, dst := tu.Src.Netip(tu.Family).AsSlice(), tu.Dst.Netip(tu.Family).AsSlice()
 	l := &layers.TCP{SrcPort: layers.TCPPort(tu.SrcPort), DstPort: layers.TCPPort(tu.DstPort), Seq: seq, Ack: e.seq[d.Opposite()],
@@ -138,6 +156,28 @@ func (e *session) frame(d flowtable.Dir, seq uint32, flags uint8, text string) [
 	return append(f, buf.Bytes()...)
 }
 
+// datagram builds a UDP packet.
+func (e *session) datagram(tu *flowtable.Tuple, text string) []byte {
+	e.t.Helper()
+	src, dst := tu.Src.Netip(tu.Family).AsSlice(), tu.Dst.Netip(tu.Family).AsSlice()
+	l := &layers.UDP{SrcPort: layers.UDPPort(tu.SrcPort), DstPort: layers.UDPPort(tu.DstPort)}
+	buf := gopacket.NewSerializeBuffer()
+	options := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
+	ip4 := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: src, DstIP: dst}
+	ip6 := &layers.IPv6{Version: 6, HopLimit: 64, NextHeader: layers.IPProtocolUDP, SrcIP: src, DstIP: dst}
+	f := make([]byte, 14, 2048)
+	if tu.Family == packet.IPv4 {
+		binary.BigEndian.PutUint16(f[12:], 0x0800)
+		mustDo(e.t, l.SetNetworkLayerForChecksum(ip4))
+		mustDo(e.t, gopacket.SerializeLayers(buf, options, ip4, l, gopacket.Payload(text)))
+	} else {
+		binary.BigEndian.PutUint16(f[12:], 0x86dd)
+		mustDo(e.t, l.SetNetworkLayerForChecksum(ip6))
+		mustDo(e.t, gopacket.SerializeLayers(buf, options, ip6, l, gopacket.Payload(text)))
+	}
+	return append(f, buf.Bytes()...)
+}
+
 // sendAt passes a segment at seq to the helper and returns what is left of
 // its text; "" with VerdictDrop.
 func (e *session) sendAt(d flowtable.Dir, seq uint32, text string) (string, helpers.Verdict) {
@@ -152,7 +192,8 @@ func (e *session) pass(d flowtable.Dir, frame []byte) (string, helpers.Verdict) 
 	}
 	e.c.Index, e.c.Dir, e.c.Headers, e.c.Frame = e.idx, d, &e.h, frame
 	before := bytes.Clone(frame)
-	v := e.set.Packet(helpers.IDFTP, &e.c)
+	e.added.ID, e.removed.ID = 0, 0
+	v := e.set.Packet(e.id, &e.c)
 	switch v {
 	case helpers.VerdictDrop:
 		if !e.c.Cause.Drops() && e.c.Headers.Payload < e.c.Headers.End {
@@ -179,9 +220,9 @@ func (e *session) checkSum(h packet.Headers) {
 	if e.c.Dir == flowtable.DirReply {
 		tu = e.reply
 	}
-	sum := packet.PseudoSum(tu.Family, tu.Src, tu.Dst, packet.ProtoTCP, int(h.End-h.L4))
+	sum := packet.PseudoSum(tu.Family, tu.Src, tu.Dst, tu.Proto, int(h.End-h.L4))
 	if got := packet.Fold(packet.Sum(e.c.Frame[h.L4:h.End], sum)); got != 0 {
-		e.t.Errorf("TCP checksum is off by %#x", got)
+		e.t.Errorf("transport checksum is off by %#x", got)
 	}
 }
 
@@ -234,7 +275,7 @@ func (e *session) checkPending(src, dst string) {
 		}
 		return
 	}
-	want := flowtable.Tuple{Proto: packet.ProtoTCP}
+	want := flowtable.Tuple{Proto: e.orig.Proto}
 	want.Dst, want.DstPort, want.Family = addrPort(dst)
 	want.Src = packet.AddrOf(netip.MustParseAddr(src))
 	if x == nil {
@@ -243,7 +284,7 @@ func (e *session) checkPending(src, dst string) {
 	if x.Tuple != want {
 		e.t.Errorf("expectation %v, want %v", &x.Tuple, &want)
 	}
-	if x.MasterOrig != e.orig || x.Master.Index != e.idx || x.Helper != uint8(helpers.IDFTP) {
+	if x.MasterOrig != e.orig || x.Master.Index != e.idx || x.Helper != uint8(e.id) {
 		e.t.Errorf("expectation of %+v by helper %d", x.Master, x.Helper)
 	}
 }

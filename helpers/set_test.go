@@ -22,7 +22,9 @@ func TestParseSpec(t *testing.T) {
 		{in: "ftp:loose", want: helpers.Spec{ID: helpers.IDFTP, Ports: []uint16{21}, Loose: true}},
 		{in: "ftp:2121:loose", want: helpers.Spec{ID: helpers.IDFTP, Ports: []uint16{2121}, Loose: true}},
 		{in: "", err: "expected ftp"},
-		{in: "sip", err: `no helper "sip", expected ftp`},
+		{in: "tftp", want: helpers.Spec{ID: helpers.IDTFTP, Ports: []uint16{69}}},
+		{in: "tftp:69:loose", err: "tftp has no option loose"},
+		{in: "irc", err: `no helper "irc", expected ftp`},
 		{in: "ftp:", err: "no ports after"},
 		{in: "ftp:0", err: `"0" is not a port, expected 1-65535`},
 		{in: "ftp:21,", err: `"" is not a port`},
@@ -47,7 +49,14 @@ func TestParseSpec(t *testing.T) {
 }
 
 func TestSetFor(t *testing.T) {
-	set := helpers.NewSet(helpers.Spec{ID: helpers.IDFTP, Ports: []uint16{21, 65535}}, helpers.Spec{ID: helpers.IDFTP, Ports: []uint16{2121}})
+	specs := []helpers.Spec{
+		{ID: helpers.IDFTP, Ports: []uint16{21, 65535}}, {ID: helpers.IDFTP, Ports: []uint16{2121}},
+		{ID: helpers.IDTFTP, Ports: []uint16{69, 2121}},
+	}
+	if err := helpers.CheckSpecs(specs); err != nil {
+		t.Fatal(err)
+	}
+	set := helpers.NewSet(specs...)
 	for _, tt := range []struct {
 		set   *helpers.Set
 		proto uint8
@@ -56,7 +65,9 @@ func TestSetFor(t *testing.T) {
 	}{
 		{set, packet.ProtoTCP, 21, helpers.IDFTP}, {set, packet.ProtoTCP, 2121, helpers.IDFTP},
 		{set, packet.ProtoTCP, 65535, helpers.IDFTP}, {set, packet.ProtoTCP, 22, helpers.None},
-		{set, packet.ProtoUDP, 21, helpers.None}, {nil, packet.ProtoTCP, 21, helpers.None},
+		{set, packet.ProtoUDP, 21, helpers.None}, {set, packet.ProtoUDP, 2121, helpers.IDTFTP},
+		{set, packet.ProtoUDP, 69, helpers.IDTFTP}, {set, packet.ProtoTCP, 69, helpers.None}, {set, packet.ProtoSCTP, 69, helpers.None},
+		{nil, packet.ProtoTCP, 21, helpers.None},
 		{new(helpers.Set), packet.ProtoTCP, 21, helpers.None},
 	} {
 		tu := flowtable.Tuple{Proto: tt.proto, DstPort: tt.port}
@@ -68,12 +79,19 @@ func TestSetFor(t *testing.T) {
 
 func TestCauseNames(t *testing.T) {
 	seen := make(map[string]bool)
-	var k helpers.Counters
-	for c := range k.Each {
-		if s := c.String(); s == "" || seen[s] || strings.HasPrefix(s, "cause(") {
-			t.Errorf("cause %d is called %q", c, s)
+	for _, c := range helpers.AllCounted() {
+		if s := c.Name; seen[s] || strings.Contains(s, "(") || strings.Contains(s, "__") || !strings.HasPrefix(s, c.ID.Name()+"_") {
+			t.Errorf("cause %d of %s is called %q", c.Cause, c.ID.Name(), s)
 		} else {
 			seen[s] = true
+		}
+	}
+}
+
+func TestUsageNamesAllHelpers(t *testing.T) {
+	for _, name := range helpers.Names() {
+		if _, err := helpers.ParseSpec(name); err != nil || !strings.Contains(helpers.Usage(), "\n"+name+" ") {
+			t.Errorf("%s: %v; usage %s", name, err, helpers.Usage())
 		}
 	}
 }

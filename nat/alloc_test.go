@@ -67,7 +67,7 @@ func TestAllocsFlow(t *testing.T) {
 	})
 	e := flowtable.Expectation{Tuple: tuple(6, "198.51.100.1:0", "203.0.113.1:6400")}
 	checkAllocs(t, "expected port", func(i int) {
-		g.n.ExpectedPort(packet.IPv4, e.Tuple.Dst, 6400, i&63)
+		g.n.ExpectedPort(packet.IPv4, packet.ProtoTCP, e.Tuple.Dst, 6400, i&63)
 		g.n.ReserveExpected(&e)
 		g.n.ReleaseExpected(&e)
 	})

@@ -77,7 +77,7 @@ func sourceSides(orig, reply *flowtable.Tuple) (in, ext side) {
 // (nf_nat_ftp, net/netfilter/nf_nat_ftp.c).
 const MaxExpectTries = 128
 
-// ExpectedPort offers an external TCP port of addr under which the announced
+// ExpectedPort offers an external port of addr under which the announced
 // port of an internal host may be reached. A helper asks with try = 0, 1, ...
 // MaxExpectTries-1 until it could register an expectation; ok = false means
 // that this try yields nothing, not that the next will not. Try 0 is the
@@ -91,20 +91,20 @@ const MaxExpectTries = 128
 // this worker or another: such a flow could only get in the way if it leads to
 // the very peer and port that the expected flow comes from, and then the flow
 // that exists is found before the expectation.
-func (n *Translator) ExpectedPort(f packet.Family, addr packet.Addr, announced uint16, try int) (port uint16, ok bool) {
+func (n *Translator) ExpectedPort(f packet.Family, proto uint8, addr packet.Addr, announced uint16, try int) (port uint16, ok bool) {
 	first, last := uint16(1024), uint16(65535)
 	if p := n.poolOf(f, addr); p != nil && p.firstPort != 0 {
 		first, last = p.firstPort, p.lastPort
 	}
 	port = announced
 	if try > 0 {
-		s := n.owner.partners(f, packet.ProtoTCP, announced, first, last)
+		s := n.owner.partners(f, proto, announced, first, last)
 		if !s.any() {
 			return 0, false
 		}
 		port = s.port(s.from + n.below(s.size()))
 	}
-	ext := side{addr, port, packet.ProtoTCP, f}
+	ext := side{addr, port, proto, f}
 	if port < first || port > last || n.dnat.find(n.dnat.byFrom, n.dnat.from, &ext) >= 0 {
 		return 0, false
 	}

@@ -163,17 +163,17 @@ func TestExpectedPort(t *testing.T) {
 	cfg.DNAT = []nat.DNATRule{r}
 	g := newGateway(t, cfg, 1, nil)
 	a, b := packet.AddrOf(addr("203.0.113.1")), packet.AddrOf(addr("203.0.113.2"))
-	if p, ok := g.n.ExpectedPort(packet.IPv4, a, 6401, 0); !ok || p != 6401 {
+	if p, ok := g.n.ExpectedPort(packet.IPv4, packet.ProtoTCP, a, 6401, 0); !ok || p != 6401 {
 		t.Errorf("try 0: %d %v, want the announced port", p, ok)
 	}
-	if _, ok := g.n.ExpectedPort(packet.IPv4, a, 6400, 0); ok {
+	if _, ok := g.n.ExpectedPort(packet.IPv4, packet.ProtoTCP, a, 6400, 0); ok {
 		t.Error("offered the port of a DNAT rule")
 	}
-	if _, ok := g.n.ExpectedPort(packet.IPv4, b, 6401, 0); ok {
+	if _, ok := g.n.ExpectedPort(packet.IPv4, packet.ProtoTCP, b, 6401, 0); ok {
 		t.Error("offered a port outside the pool's range")
 	}
 	for try := 1; try < nat.MaxExpectTries; try++ {
-		p, ok := g.n.ExpectedPort(packet.IPv4, b, 6401, try)
+		p, ok := g.n.ExpectedPort(packet.IPv4, packet.ProtoTCP, b, 6401, try)
 		if !ok || p < 2048 || p > 4095 || nat.PortOwner(p, 4) != nat.PortOwner(6401, 4) {
 			t.Fatalf("try %d: port %d %v", try, p, ok)
 		}

@@ -155,9 +155,9 @@ func (n *Translator) Expected(t *flowtable.Table, orig *flowtable.Tuple, e *flow
 		c.sources.addr = masterReply.Dst
 	}
 	c.source = c.sources.addr != orig.Src
-	// One that an active FTP session announced has been brought to its master's worker
-	// from the owner of its port, which found that free.
-	followed := e.Dir == flowtable.DirOriginal && int(e.Master.Worker) == n.owner.worker && !n.owner.steering.Mirrors(orig)
+	// One that follows its master has been brought to that one's worker from the owner
+	// of its port, which found that free.
+	followed := e.Follows && int(e.Master.Worker) == n.owner.worker && !n.owner.steering.Mirrors(orig)
 	c.owned = c.source && !followed
 	if p := n.poolOf(orig.Family, c.sources.addr); p != nil {
 		c.sources.first, c.sources.last = p.firstPort, p.lastPort

@@ -136,7 +136,7 @@ func (m *allMappings) announce(rt *rapid.T) {
 	if len(m.cfg.SNAT) > 0 {
 		source = packet.AddrOf(m.cfg.SNAT[0].Last)
 	}
-	e := flowtable.Expectation{Tuple: orig, MasterOrig: flowtable.Tuple{Dst: source}, SavedAddr: orig.Dst, SavedPort: orig.DstPort}
+	e := flowtable.Expectation{Tuple: orig, MasterOrig: flowtable.Tuple{Dst: source}, SavedAddr: orig.Dst, SavedPort: orig.DstPort, Follows: true}
 	e.Master.Worker = uint8(rapid.IntRange(0, 1).Draw(rt, "master's worker"))
 	c := m.n.Expected(m.table, &orig, &e, nil, 0)
 	if source == orig.Src {

@@ -176,6 +176,9 @@ func (r *runFlags) parseHelpers(cfg *runConfig) error {
 		}
 		cfg.Helpers = append(cfg.Helpers, spec)
 	}
+	if err := helpers.CheckSpecs(cfg.Helpers); err != nil {
+		return fmt.Errorf("--%w", err)
+	}
 	return nil
 }
 

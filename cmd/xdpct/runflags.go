@@ -7,6 +7,7 @@ import (
 
 	"github.com/xdpct/xdpct/control"
 	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/helpers"
 )
 
 // runFlags are the flags of run and check as the user wrote them.
@@ -41,7 +42,7 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	f.StringArrayVar(&r.snat, "snat", nil, "`ADDR[-ADDR][:PORT-PORT]`: translate sources to these addresses; repeatable (default none)")
 	f.BoolVar(&r.masquerade, "masquerade", false, "translate sources to the address of the external interface (default false)")
 	f.StringArrayVar(&r.dnat, "dnat", nil, "`tcp|udp:ADDR:PORT=ADDR:PORT`: lead an outside port to a host inside; repeatable (default none)")
-	f.StringArrayVar(&r.helper, "helper", nil, "`ftp[:PORTS][:loose]`: follow the protocol on these server ports, 21 unless given; loose: announcements may name other hosts than their sender; repeatable (default none)")
+	f.StringArrayVar(&r.helper, "helper", nil, "`NAME[:PORTS][:loose]`: "+helpers.Usage()+"; repeatable (default none)")
 	f.StringVar(&r.queues, "queues", "0", "`N` receive queues that each interface must have (ethtool -L sets them), 0 = any number")
 	f.StringVar(&r.cpus, "cpus", "", "`LIST` of CPUs for the workers, one each, such as 0,2-3 (default one per queue, from the first)")
 	f.StringVar(&r.steering, "steering", "auto", "`MODE` of finding a flow's worker: rss (where the NIC brings its packets, or fail),\n"+

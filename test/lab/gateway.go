@@ -60,8 +60,8 @@ var flagSysctls = map[string]string{
 }
 
 // StartKernel makes the kernel the gateway. Of the flags it understands those about
-// NAT and time-outs and those of flagSysctls, and passes over the others; the FTP
-// helper is always on ports 21 and 2121.
+// NAT and time-outs and those of flagSysctls, and passes over the others; the helpers
+// are always there: FTP on ports 21 and 2121, TFTP on 69, SIP on 5060.
 func (l *Lab) StartKernel(t testing.TB, flags ...string) *Gateway {
 	t.Helper()
 	var args []string

@@ -1,0 +1,70 @@
+package helpers
+
+import (
+	"strconv"
+
+	"github.com/xdpct/xdpct/flowtable"
+)
+
+// ID names a helper in flows, expectations, events and the state of the gateway: a
+// number never changes its meaning.
+type ID uint8
+
+// The helpers. Another one is a file with its description and a line here and in
+// the table.
+const (
+	None   ID = 0 // no helper
+	IDFTP  ID = 1
+	IDTFTP ID = 2
+
+	idCount = 3
+)
+
+// table describes the helpers, by ID. Immutable.
+var table = [idCount]helper{
+	IDFTP:  ftpHelper,
+	IDTFTP: tftpHelper,
+}
+
+// helper describes a helper: all that the rest of the gateway knows of it.
+// Immutable.
+type helper struct {
+	name  string // as conntrack prints it and --helper names it; begins its counters' names
+	proto uint8  // of the flows that may have it
+	port  uint16 // their original destination port, unless --helper names others
+	unit  string // what it counts
+	// packet reads one packet of such a flow. It may announce flows
+	// (Context.expect), change the payload, and keep what it has to remember in
+	// Ext.Data and Ext.Text, which are zero at first.
+	//
+	// Hot: once per packet of a flow with the helper. 0 allocs unless it announces.
+	packet  func(*Context) Verdict
+	classes []class // of its expectations; Expectation.Class is an index
+	causes  []Cause // what it counts, in the order in which that is shown
+	loose   string  // what :loose allows; "" = there is no such option
+}
+
+// class is the policy of one class of expectations (kernel: struct
+// nf_conntrack_expect_policy).
+type class struct {
+	max      int            // how many a flow may have pending; one more ends the oldest
+	lifetime flowtable.Tick // how long the announced flow is waited for
+}
+
+// minPort is the lowest port that text may announce: services of hosts below it
+// must not be opened by text that a browser can be made to send.
+const minPort = 1024
+
+// known tells whether there is a helper with this number.
+func (id ID) known() bool { return id > None && id < idCount }
+
+// Name returns the helper's name as conntrack prints it, "" for None.
+func (id ID) Name() string {
+	switch {
+	case id == None:
+		return ""
+	case id.known():
+		return table[id].name
+	}
+	return "helper(" + strconv.Itoa(int(id)) + ")"
+}
