@@ -111,8 +111,11 @@ func (s *Snapshot) setLeft(now Tick) bool {
 	return left > 0 || s.FullTimeout == 0
 }
 
-// flowID derives the printed id of a flow.
+// flowID derives the printed id of a flow, unless it was restored with one.
 func (t *Table) flowID(idx, gen uint32) uint32 {
+	if len(t.keptIDs) != 0 && t.keptIDs[idx].gen == gen {
+		return t.keptIDs[idx].id
+	}
 	return uint32(mix64(t.idSeed ^ uint64(gen)<<32 ^ uint64(idx)))
 }
 

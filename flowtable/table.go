@@ -107,7 +107,11 @@ type Table struct {
 	extsUsed uint32
 	// idSeed makes flow ids differ between tables.
 	idSeed uint64
-	memory *memory
+	// keptIDs are the ids of restored flows, by flow index, up to keptTo; nil if
+	// there are none. Nobody changes them once the worker runs.
+	keptIDs []keptID
+	keptTo  uint32
+	memory  *memory
 }
 
 // addrs6 holds the addresses of an IPv6 flow: [2*dir] source, [2*dir+1]
@@ -149,6 +153,7 @@ const minBuckets = 8
 // Close again. Snapshots already taken stay valid.
 func (t *Table) Close() error {
 	t.buckets, t.flows, t.windows, t.addrs6, t.exts, t.accounts, t.starts = nil, nil, nil, nil, nil, nil, nil
+	t.keptIDs = nil
 	return t.memory.free()
 }
 
@@ -170,7 +175,7 @@ func (t *Table) MemoryBytes() uint64 {
 	const line = 64
 	n := uint64(t.records())
 	m := (t.nbuckets+n)*line + 4*n/blockFlows + 4*n/(blockFlows*groupBlocks) + uint64(load32(&t.extsUsed))*extSize
-	m += uint64(len(t.accounts))*accountSize + uint64(len(t.starts))*8
+	m += uint64(len(t.accounts))*accountSize + uint64(len(t.starts))*8 + uint64(t.keptTo)*keptIDSize
 	if n := load32(&t.high6); n != 0 {
 		m += uint64(n+1) * line
 	}
