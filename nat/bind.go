@@ -27,10 +27,11 @@ func (n *Translator) Bind(t *flowtable.Table, idx uint32, orig *flowtable.Tuple,
 		}
 		h |= flowtable.Holds(n.use.claim(&ext)) << holdsUseShift
 	}
+	f := t.Flow(idx)
 	if h != 0 {
-		t.Flow(idx).SetHolds(h)
+		f.SetHolds(h)
 	}
-	if c.Status&flowtable.StatusDNAT != 0 && n.isAnnounced(orig) {
+	if isAnnounced(f) {
 		n.use.add(&side{orig.Dst, orig.DstPort, orig.Proto, orig.Family})
 	}
 }
@@ -41,8 +42,8 @@ func (n *Translator) Bind(t *flowtable.Table, idx uint32, orig *flowtable.Tuple,
 // Hot: once per flow that ends. 0 allocs; the record alone in the usual case.
 func (n *Translator) Release(t *flowtable.Table, idx uint32) {
 	f := t.Flow(idx)
-	h, dnat := f.Holds(), f.Status()&flowtable.StatusDNAT != 0
-	if h == 0 && !dnat {
+	h, announced := f.Holds(), isAnnounced(f)
+	if h == 0 && !announced {
 		return
 	}
 	var orig, reply flowtable.Tuple
@@ -53,17 +54,17 @@ func (n *Translator) Release(t *flowtable.Table, idx uint32) {
 		n.m.unref(&in, &ext)
 	}
 	n.use.disclaim(&ext, uint8(h>>holdsUseShift))
-	if dnat && n.isAnnounced(&orig) {
+	if announced {
 		n.use.sub(&side{orig.Dst, orig.DstPort, orig.Proto, orig.Family})
 	}
 }
 
-// isAnnounced tells whether the destination of a flow, which is translated, is
-// so by no rule: then an expectation did it, and the flow counts as a use of its
-// port. The port of a rule is held for as long as its address is registered.
-func (n *Translator) isAnnounced(orig *flowtable.Tuple) bool {
-	_, _, ruled := n.MatchDNAT(orig)
-	return !ruled
+// isAnnounced tells whether the destination of a flow is translated as an
+// expectation said: then the flow counts as a use of its port. The port of a rule is
+// held for as long as its address is registered.
+func isAnnounced(f *flowtable.Flow) bool {
+	const announced = flowtable.StatusExpected | flowtable.StatusDNAT
+	return f.Status()&announced == announced
 }
 
 // sourceSides returns both sides of a flow's source translation.

@@ -215,7 +215,7 @@ func (n *Translator) follows(q *request) bool {
 
 // translates tells whether sources of this family are translated at all.
 // Masquerading is for IPv4; IPv6 needs pools of its own.
-func (n *Translator) translates(f packet.Family) bool {
+func (n *rules) translates(f packet.Family) bool {
 	return n.masquerade && f == packet.IPv4 || n.poolSize(f) > 0
 }
 

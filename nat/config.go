@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Config is the whole translation policy. It is the same for all workers and
-// never changes after NewTranslator.
+// Config is the whole translation policy. It is the same for all workers; another
+// one takes its place by SetRules.
 type Config struct {
 	SNAT       []Pool     // source pools, in the order of the flags
 	Masquerade bool       // IPv4 source = address of the egress interface

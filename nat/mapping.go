@@ -40,7 +40,8 @@ type wideMapping struct{ internal, external packet.Addr }
 // Owner: worker; only inUse and memoryBytes may be called from elsewhere.
 type mappings struct {
 	rec      []mapping     // index 0 is never used
-	wide     []wideMapping // parallel to rec; nil if nothing IPv6 is translated
+	wide     []wideMapping // parallel to rec; nil while nothing IPv6 is translated
+	isWide   atomic.Bool   // wide is not nil
 	heads    []uint32      // of the chains, power of two
 	free     uint32        // first free record that was in use before; 0 = none
 	fresh    atomic.Uint32 // records from here on were never used
@@ -61,9 +62,17 @@ func newMappings(size int, wide bool, seed uint64) *mappings {
 	}
 	m.fresh.Store(1)
 	if wide {
-		m.wide = make([]wideMapping, size+1)
+		m.widen()
 	}
 	return m
+}
+
+// widen makes room for IPv6.
+func (m *mappings) widen() {
+	if m.wide == nil {
+		m.wide = make([]wideMapping, len(m.rec))
+		m.isWide.Store(true)
+	}
 }
 
 // inUse returns the number of mappings.
@@ -76,7 +85,7 @@ func (m *mappings) memoryBytes() uint64 {
 		return 0
 	}
 	b := touched*mappingBytes + 4*uint64(len(m.heads))
-	if m.wide != nil {
+	if m.isWide.Load() {
 		b += touched * wideMappingBytes
 	}
 	return b

@@ -176,6 +176,7 @@ func TestPortUseOfDestinations(t *testing.T) {
 	c.n.ReserveExpected(&e)
 	c.check("expectation", packet.ProtoTCP, 6500, 1)
 	choice := c.n.Expected(c.table, &orig, &e, nil, 0)
+	choice.Status |= flowtable.StatusExpected // as the worker does
 	idx := c.insert(&orig, &choice)
 	c.n.ReleaseExpected(&e)
 	c.check("announced flow", packet.ProtoTCP, 6500, 1)

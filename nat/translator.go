@@ -15,16 +15,22 @@ import (
 // they use. Owner: worker; only Stats and MemoryBytes may be called from
 // elsewhere.
 type Translator struct {
+	rules
+	owner   owner
+	rng     rand.PCG
+	m       *mappings
+	use     *PortUse                   // nil = nothing is counted
+	refused [reasonCount]atomic.Uint64 // flows refused, by reason
+}
+
+// rules are a Config in the form of the hot path. What is behind its pointers is
+// immutable.
+type rules struct {
 	pools      []pool
 	addrs4     uint64 // IPv4 addresses in the pools
 	addrs6     uint64 // IPv6 addresses in the pools
 	dnat       *dnatTable
 	masquerade bool
-	owner      owner
-	rng        rand.PCG
-	m          *mappings
-	use        *PortUse                   // nil = nothing is counted
-	refused    [reasonCount]atomic.Uint64 // flows refused, by reason
 }
 
 // pool is a Pool in the form of the hot path.
@@ -48,32 +54,67 @@ func (p *pool) contains(addr packet.Addr) bool {
 // table: then a flow is never refused for want of a mapping. use may be nil.
 func NewTranslator(cfg *Config, worker int, seed uint64, maxMappings int, use *PortUse) *Translator {
 	n := &Translator{
-		dnat:       newDNATTable(cfg.DNAT),
-		masquerade: cfg.Masquerade,
-		owner:      owner{worker, cfg.Workers, cfg.Steering},
-		use:        use,
+		rules: newRules(cfg),
+		owner: owner{worker, cfg.Workers, cfg.Steering},
+		use:   use,
 	}
 	n.rng.Seed(seed, seed^0x9e3779b97f4a7c15)
+	n.m = newMappings(maxMappings, cfg.wide(), n.rng.Uint64())
+	return n
+}
+
+// newRules makes the rules of a configuration.
+func newRules(cfg *Config) rules {
+	r := rules{dnat: newDNATTable(cfg.DNAT), masquerade: cfg.Masquerade}
 	for _, p := range cfg.SNAT {
 		q := pool{
 			first: packet.AddrOf(p.First), count: uint64(p.Count()), family: packet.FamilyOf(p.First),
 			firstPort: p.FirstPort, lastPort: p.LastPort,
 		}
-		q.offset = n.poolSize(q.family)
+		q.offset = r.poolSize(q.family)
 		if q.family == packet.IPv6 {
-			n.addrs6 += q.count
+			r.addrs6 += q.count
 		} else {
-			n.addrs4 += q.count
+			r.addrs4 += q.count
 		}
-		n.pools = append(n.pools, q)
+		r.pools = append(r.pools, q)
 	}
-	wide := n.addrs6 > 0
-	for _, r := range cfg.DNAT {
-		// The answers to expected flows of a DNATed IPv6 master may be mapped.
-		wide = wide || r.Addr.Is6()
+	return r
+}
+
+// wide tells whether flows of IPv6 may be translated. Behind a DNAT rule the
+// answers to expected flows of an IPv6 master may.
+func (c *Config) wide() bool {
+	for _, p := range c.SNAT {
+		if p.First.Is6() {
+			return true
+		}
 	}
-	n.m = newMappings(maxMappings, wide, n.rng.Uint64())
-	return n
+	for _, r := range c.DNAT {
+		if r.Addr.Is6() {
+			return true
+		}
+	}
+	return false
+}
+
+// Rules are what SetRules takes. Immutable.
+type Rules struct {
+	rules
+	wide bool
+}
+
+// NewRules makes the rules of a configuration, which must be valid.
+func NewRules(cfg *Config) *Rules { return &Rules{newRules(cfg), cfg.wide()} }
+
+// SetRules makes all flows from here on be translated by other rules. Workers and
+// steering stay what they were. Flows that exist stay as they are, and give back
+// what they hold when they end. Owner: worker, between two bursts.
+func (n *Translator) SetRules(r *Rules) {
+	n.rules = r.rules
+	if r.wide {
+		n.m.widen()
+	}
 }
 
 // Worker returns the number of the worker that owns n.
@@ -87,7 +128,7 @@ func (n *Translator) Workers() int { return n.owner.workers }
 func (n *Translator) MemoryBytes() uint64 { return n.m.memoryBytes() }
 
 // poolSize returns the number of pool addresses of a family.
-func (n *Translator) poolSize(f packet.Family) uint64 {
+func (n *rules) poolSize(f packet.Family) uint64 {
 	if f == packet.IPv6 {
 		return n.addrs6
 	}
@@ -95,7 +136,7 @@ func (n *Translator) poolSize(f packet.Family) uint64 {
 }
 
 // poolOf returns the pool that holds addr, or nil.
-func (n *Translator) poolOf(f packet.Family, addr packet.Addr) *pool {
+func (n *rules) poolOf(f packet.Family, addr packet.Addr) *pool {
 	for i := range n.pools {
 		if p := &n.pools[i]; p.family == f && p.contains(addr) {
 			return p
@@ -107,7 +148,7 @@ func (n *Translator) poolOf(f packet.Family, addr packet.Addr) *pool {
 // pairedAddr returns the pool address of an internal host, of a family that has
 // one. It depends on the host alone, so all flows of a host leave with one
 // address (RFC 4787 REQ-2), on every worker and after a restart.
-func (n *Translator) pairedAddr(f packet.Family, host packet.Addr) (packet.Addr, *pool) {
+func (n *rules) pairedAddr(f packet.Family, host packet.Addr) (packet.Addr, *pool) {
 	var b [16]byte
 	binary.LittleEndian.PutUint64(b[:], host.Lo)
 	binary.LittleEndian.PutUint64(b[8:], host.Hi)
@@ -123,7 +164,7 @@ func (n *Translator) pairedAddr(f packet.Family, host packet.Addr) (packet.Addr,
 
 // MatchDNAT returns where a rule sends a packet with tuple tu that comes from
 // the external side.
-func (n *Translator) MatchDNAT(tu *flowtable.Tuple) (addr packet.Addr, port uint16, ok bool) {
+func (n *rules) MatchDNAT(tu *flowtable.Tuple) (addr packet.Addr, port uint16, ok bool) {
 	s := side{tu.Dst, tu.DstPort, tu.Proto, tu.Family}
 	r := n.dnat.find(n.dnat.byFrom, n.dnat.from, &s)
 	if r < 0 {
@@ -135,7 +176,7 @@ func (n *Translator) MatchDNAT(tu *flowtable.Tuple) (addr packet.Addr, port uint
 // MatchDNATReply returns the external side of the rule whose target is the
 // source of tu, a packet from the internal side. Steering uses it: the answer
 // belongs to the owner of the external port, not of the target's port.
-func (n *Translator) MatchDNATReply(tu *flowtable.Tuple) (addr packet.Addr, port uint16, ok bool) {
+func (n *rules) MatchDNATReply(tu *flowtable.Tuple) (addr packet.Addr, port uint16, ok bool) {
 	s := side{tu.Src, tu.SrcPort, tu.Proto, tu.Family}
 	r := n.dnat.find(n.dnat.byTo, n.dnat.to, &s)
 	if r < 0 {
@@ -149,7 +190,7 @@ func (n *Translator) MatchDNATReply(tu *flowtable.Tuple) (addr packet.Addr, port
 // not translated: there a server that opened a connection from such a port is
 // answered at its own address, and its packets, which MatchDNATReply finds,
 // belong to the owner of the remote port.
-func (n *Translator) MatchDNATTarget(tu *flowtable.Tuple) bool {
+func (n *rules) MatchDNATTarget(tu *flowtable.Tuple) bool {
 	s := side{tu.Dst, tu.DstPort, tu.Proto, tu.Family}
 	return n.dnat.find(n.dnat.byTo, n.dnat.to, &s) >= 0
 }
@@ -157,7 +198,7 @@ func (n *Translator) MatchDNATTarget(tu *flowtable.Tuple) bool {
 // Translates tells whether flows are translated to addr: an address of a pool,
 // or the external address of a DNAT rule. Addresses to masquerade with are not
 // known here.
-func (n *Translator) Translates(f packet.Family, addr packet.Addr) bool {
+func (n *rules) Translates(f packet.Family, addr packet.Addr) bool {
 	s := side{addr: addr, family: f}
 	return n.poolOf(f, addr) != nil || n.dnat.find(n.dnat.byAddr, n.dnat.addr, &s) >= 0
 }
