@@ -39,7 +39,10 @@ type Gateway struct {
 	tasks   sync.WaitGroup // goroutines that read tables
 	ctx     context.Context
 	cancel  context.CancelFunc // ends the tasks
+	halting sync.Once
 	closing sync.Once
+	change  sync.RWMutex // held while settings change; guards opts.Tracker
+	taken   Restored     // what Restore did
 }
 
 // sharedState is what all workers of a gateway use.
@@ -216,11 +219,11 @@ func (g *Gateway) serve(w *Worker, ready chan<- error) {
 	w.shutMail()
 }
 
-// Close detaches the programs, stops the workers and frees everything. The
-// kernel's own forwarding is what it was before.
-func (g *Gateway) Close() error {
+// Stop detaches the programs and stops the workers: from here on the kernel has the
+// ports, and nothing changes the flows. Close does it too.
+func (g *Gateway) Stop() error {
 	var err error
-	g.closing.Do(func() {
+	g.halting.Do(func() {
 		for _, p := range g.ports {
 			if p.program != nil { // none in memory
 				err = errors.Join(err, p.program.Detach())
@@ -231,8 +234,15 @@ func (g *Gateway) Close() error {
 			w.edge.waker.wake()
 		}
 		g.serving.Wait()
-		err = errors.Join(err, g.release())
 	})
+	return err
+}
+
+// Close stops the gateway and frees everything. The kernel's own forwarding is what
+// it was before.
+func (g *Gateway) Close() error {
+	err := g.Stop()
+	g.closing.Do(func() { err = errors.Join(err, g.release()) })
 	return err
 }
 
@@ -282,7 +292,11 @@ func (g *Gateway) Now() flowtable.Tick { return tickOf(time.Since(g.shared.start
 func (g *Gateway) Started() time.Time { return g.started }
 
 // Timeouts returns the settings of the state machines.
-func (g *Gateway) Timeouts() flowtable.Timeouts { return g.opts.Tracker.Timeouts }
+func (g *Gateway) Timeouts() flowtable.Timeouts {
+	g.change.RLock()
+	defer g.change.RUnlock()
+	return g.opts.Tracker.Timeouts
+}
 
 // Expectations returns the expectations of all workers.
 func (g *Gateway) Expectations() *flowtable.Expectations { return g.shared.expect }

@@ -26,7 +26,7 @@ func newFTPSession(t *testing.T) *ftpSession {
 }
 
 // newFTPSessionOn opens one through a gateway.
-func newFTPSessionOn(t *testing.T, p *path) *ftpSession {
+func newFTPSessionOn(t testing.TB, p *path) *ftpSession {
 	t.Helper()
 	s := &ftpSession{path: p}
 	if err := s.shared.use.Register(packet.IPv4, packet.AddrOf(poolAddr), make([]uint32, nat.PortUseSlots)); err != nil {

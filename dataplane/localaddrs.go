@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -27,15 +28,24 @@ type localAddrs struct {
 	log *slog.Logger
 
 	mu    sync.Mutex               // guards what follows: updates and the end of old flows
+	nat   nat.Config               // the rules; Workers and Steering are not looked at
 	index map[netip.Addr]uint16    // block of the port-use counters
+	held  map[heldPort]bool        // what share and setRules have counted
 	known map[netip.Addr]xsk.Local // what the programs were told last; nil at first
 	macs  map[uint16][6]byte       // MAC address of each port, as its program knows it
 }
 
+// heldPort is the external side of a DNAT rule that is counted as a use.
+type heldPort struct {
+	proto uint8
+	addr  netip.Addr
+	port  uint16
+}
+
 // makeLocal fills the map before the first packet and follows every change.
 func (g *Gateway) makeLocal() error {
-	g.local = &localAddrs{gw: g, log: g.opts.Log,
-		index: make(map[netip.Addr]uint16), macs: make(map[uint16][6]byte)}
+	g.local = &localAddrs{gw: g, log: g.opts.Log, nat: g.opts.NAT,
+		index: make(map[netip.Addr]uint16), held: make(map[heldPort]bool), macs: make(map[uint16][6]byte)}
 	for i, p := range g.ports {
 		g.local.macs[uint16(i)] = [6]byte(p.device.MAC)
 	}
@@ -57,6 +67,26 @@ func (g *Gateway) makeLocal() error {
 func (l *localAddrs) update(s *fib.Snapshot) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.updateLocked(s)
+}
+
+// setRules makes the programs bring packets for the addresses of other rules to the
+// workers. If that fails, nothing has changed.
+func (l *localAddrs) setRules(cfg nat.Config, s *fib.Snapshot) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := l.nat
+	l.nat = cfg
+	err := l.updateLocked(s)
+	if err != nil {
+		l.nat = old
+		err = errors.Join(err, l.updateLocked(s))
+	}
+	return err
+}
+
+// updateLocked is update; mu is held.
+func (l *localAddrs) updateLocked(s *fib.Snapshot) error {
 	want := make(map[netip.Addr]xsk.Local)
 	var errs []error
 	for _, a := range s.LocalAddrs() {
@@ -74,6 +104,7 @@ func (l *localAddrs) update(s *fib.Snapshot) error {
 			want[addr] = e
 		}
 	}
+	l.holdRules()
 	l.endStale(want)
 	l.known = want
 	errs = append(errs, l.gw.maps.SetLocal(want), l.updateMACs(s))
@@ -94,9 +125,12 @@ func (l *localAddrs) updateMACs(s *fib.Snapshot) error {
 }
 
 // usedByNAT reports whether flows are translated to one of the box's own
-// addresses.
+// addresses. That they were, by rules of before, is enough: there may be some still.
 func (l *localAddrs) usedByNAT(a netip.Addr, port uint16) bool {
-	cfg := &l.gw.opts.NAT
+	if _, shared := l.index[a]; shared {
+		return true
+	}
+	cfg := &l.nat
 	if cfg.Masquerade && a.Is4() && port != fib.NoPort && l.gw.ports[port].realm == nat.RealmExternal {
 		return true
 	}
@@ -134,13 +168,21 @@ func (l *localAddrs) share(a netip.Addr) (uint16, error) {
 	if err := l.gw.shared.use.Register(packet.FamilyOf(a), packet.AddrOf(a), mem); err != nil {
 		return 0, err
 	}
-	for _, r := range l.gw.opts.NAT.DNAT {
-		if r.Addr == a {
-			l.gw.shared.use.Hold(r.Proto, packet.FamilyOf(a), packet.AddrOf(a), r.Port)
-		}
-	}
 	l.index[a] = i
 	return i, nil
+}
+
+// holdRules counts the external ports of rules on shared addresses as used. It is
+// not taken back before the address is the box's own no more: flows that a rule has
+// let in may outlive it, and for what is new there is no harm.
+func (l *localAddrs) holdRules() {
+	for _, r := range l.nat.DNAT {
+		h := heldPort{r.Proto, r.Addr, r.Port}
+		if _, shared := l.index[r.Addr]; shared && !l.held[h] {
+			l.gw.shared.use.Hold(r.Proto, packet.FamilyOf(r.Addr), packet.AddrOf(r.Addr), r.Port)
+			l.held[h] = true
+		}
+	}
 }
 
 // freeBlock returns the number of counters that no address has.
@@ -168,6 +210,7 @@ func (l *localAddrs) unshare(a netip.Addr) {
 	}
 	l.gw.shared.use.Unregister(packet.FamilyOf(a), packet.AddrOf(a))
 	delete(l.index, a)
+	maps.DeleteFunc(l.held, func(h heldPort, _ bool) bool { return h.addr == a })
 }
 
 // endStale ends the flows of addresses whose role has changed. Masqueraded

@@ -64,7 +64,8 @@ const (
 	DefaultFrameSize = 2048
 )
 
-// pathConfig is what all workers know and none changes.
+// pathConfig is what all workers know and none changes. Reload gives each worker
+// another one between two bursts.
 type pathConfig struct {
 	umem        *xsk.UMEM
 	realm       [maxPorts]nat.Realm // by port number
