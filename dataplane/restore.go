@@ -75,8 +75,9 @@ func eachRecord(in io.Reader, each func(*flowtable.StateReader, flowtable.StateR
 		if err != nil {
 			return err
 		}
-		if kind == flowtable.StateFlow && r.Flow.HasExt && !helpers.Valid(&r.Flow.Ext) {
-			return fmt.Errorf("%w: damaged: the record of a helper", flowtable.ErrState)
+		if kind == flowtable.StateFlow && !helpers.Valid(r.Flow.Orig.Proto, &r.Flow.Ext) ||
+			kind == flowtable.StateExpectation && !helpers.ValidExpectation(&r.Expectation) {
+			return fmt.Errorf("%w: damaged: no helper of this version has that to remember", flowtable.ErrState)
 		}
 		if err := each(r, kind); err != nil || kind == flowtable.StateEnd {
 			return err

@@ -1,7 +1,9 @@
 package dataplane
 
 import (
+	"cmp"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/xdpct/xdpct/flowtable"
@@ -21,12 +23,21 @@ func (g *Gateway) WriteState(out io.Writer, wall time.Time) (flows uint64, err e
 			}
 		}
 	}
-	x := g.shared.expect
-	x.Each(func(e *flowtable.Expectation) bool {
+	for _, e := range g.pending(now) {
+		to.Expectation(&e, now)
+	}
+	return to.Flows(), to.Close(g.shared.expect.LastID())
+}
+
+// pending returns the expectations that still wait, oldest first.
+func (g *Gateway) pending(now flowtable.Tick) (all []flowtable.Expectation) {
+	last := g.shared.expect.LastID()
+	g.shared.expect.Each(func(e *flowtable.Expectation) bool {
 		if now.Before(e.Deadline) {
-			to.Expectation(e, now)
+			all = append(all, *e)
 		}
 		return true
 	})
-	return to.Flows(), to.Close(x.LastID())
+	slices.SortFunc(all, func(a, b flowtable.Expectation) int { return cmp.Compare(last-b.ID, last-a.ID) }) // IDs wrap
+	return all
 }

@@ -20,6 +20,7 @@ var ftpHelper = helper{
 		CauseHostFull, CauseNoRoom,
 	},
 	loose: "announcements may name other hosts than their sender",
+	valid: func(x *flowtable.Ext) bool { return (*ftpState)(&x.Data).heldLen() <= len(x.Text) },
 }
 
 // segment is one segment being read.

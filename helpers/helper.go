@@ -42,6 +42,9 @@ type helper struct {
 	classes []class // of its expectations; Expectation.Class is an index
 	causes  []Cause // what it counts, in the order in which that is shown
 	loose   string  // what :loose allows; "" = there is no such option
+	// valid judges an extension record from a file: whatever packet takes from it as a
+	// length or a place has to be one. nil = packet takes nothing so.
+	valid func(*flowtable.Ext) bool
 }
 
 // class is the policy of one class of expectations (kernel: struct

@@ -2,15 +2,20 @@ package helpers
 
 import "github.com/xdpct/xdpct/flowtable"
 
-// Valid tells whether a helper can go on with what an extension record, read from
-// a file, holds of it. A helper that takes lengths or places from Ext.Data must
-// judge them here: nothing else has looked at them.
-func Valid(x *flowtable.Ext) bool {
-	switch ID(x.Helper) {
-	case None:
+// Valid tells whether a helper can go on with what a file says of it and of a flow of
+// this protocol. Nothing else looks at it before the helper does.
+func Valid(proto uint8, x *flowtable.Ext) bool {
+	id := ID(x.Helper)
+	if id == None {
 		return true
-	case IDFTP:
-		return (*ftpState)(&x.Data).heldLen() <= len(x.Text)
 	}
-	return false
+	return id.known() && table[id].proto == proto && (table[id].valid == nil || table[id].valid(x))
+}
+
+// ValidExpectation tells whether an expectation from a file is one that a helper
+// can have made.
+func ValidExpectation(e *flowtable.Expectation) bool {
+	id, next := ID(e.Helper), ID(e.Next)
+	return id.known() && int(e.Class) < len(table[id].classes) &&
+		(next == None || next.known() && table[next].proto == e.Tuple.Proto)
 }
