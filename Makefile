@@ -94,6 +94,13 @@ RANDOM_TIME ?= 2m
 test-diff: build ## the kernel and xdpct packet by packet, and random packets for RANDOM_TIME (2m) (root)
 	go test -count=1 -timeout 20m ./test/diff -random $(RANDOM_TIME) $(if $(SEED),-seed $(SEED))
 
+# How many random sieges.
+CHECKS ?= 20000
+
+.PHONY: test-unasked
+test-unasked: ## random attacks from outside against a slow reference: CHECKS=20000
+	go test -count=1 -timeout 0 ./dataplane -run TestNothingUnasked -rapid.checks $(CHECKS)
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (30s)
 	@scripts/fuzz $(FUZZTIME) $$(go list ./...)

@@ -155,7 +155,7 @@ func TestDatagramsInPieces(t *testing.T) {
 }
 
 // checkLedger verifies that every frame is in its place, and how many are aside.
-func (p *path) checkLedger(t *testing.T, aside int) {
+func (p *path) checkLedger(t testing.TB, aside int) {
 	t.Helper()
 	p.advance(100 * time.Millisecond) // publishes it
 	if l := p.Ledger(); l.Missing != 0 || l.Aside != aside {

@@ -74,6 +74,7 @@ type burst struct {
 	verify    bool // checksums are still to be verified
 	bypassing bool // a packet has VerdictBypass
 	gathered  bool // a packet is gathered
+	asking    bool // sources have to be looked at
 
 	unknown  [BurstSize]uint8       // the packets that have no flow, as far as lookup knows
 	unknowns int                    // in unknown

@@ -25,6 +25,10 @@ const (
 	DropICMPUnmatched                       // an ICMP error about no flow that we know (RFC 5508 REQ-4, REQ-5)
 	DropICMPRedirect                        // ICMP redirects are between neighbours, never forwarded
 	DropMartianSource                       // source address that no packet to be forwarded can have
+	DropLand                                // comes from the very address and port that it goes to
+	DropSpoofed                             // from outside, but its source is inside
+	DropReversePath                         // the routes do not lead back to where it came from (RFC 3704)
+	DropBogon                               // an address outside that is not the Internet's (RFC 6890)
 	DropExternalNew                         // a new flow from outside that nothing allows
 	DropTTLExpired                          // TTL or hop limit reached zero
 	DropNoRoute                             // no route to the destination
@@ -68,6 +72,10 @@ var dropText = [numDropReasons][2]string{
 	{"drop_icmp_unmatched", "ICMP error about no known flow"},
 	{"drop_icmp_redirect", "ICMP redirect: meant for neighbours, never forwarded"},
 	{"drop_martian_source", "source address that is the gateway's own, multicast, loopback, link-local or unspecified"},
+	{"drop_land", "source and destination are the same"},
+	{"drop_spoofed", "from outside with a source that is inside"},
+	{"drop_reverse_path", "source that is not routed by the interface it came by, or not at all"},
+	{"drop_bogon", "address outside that is private, reserved or for documentation"},
 	{"drop_external_new", "new flow from outside that no rule allows"},
 	{"drop_ttl_expired", "TTL or hop limit exceeded"},
 	{"drop_no_route", "no route to the destination"},

@@ -176,6 +176,19 @@ var provocations = map[DropReason]provocation{
 			icmp: &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(5, 1)}}))
 	}},
 	DropMartianSource: sendOne(spec{src: lanAddr, dst: serverAddr, sport: 1, dport: 2}, nil),
+	DropLand:          sendOne(spec{src: clientAddr, dst: clientAddr, sport: 139, dport: 139, tcp: &layers.TCP{SYN: true}}, nil),
+	DropSpoofed: {do: func(p *path) {
+		p.send(lan, build(p.t, lan, udp(7000, 53)))
+		p.send(wan, build(p.t, wan, udp(7000, 53))) // as if the client had sent it
+	}},
+	DropReversePath: {
+		options: func(o *Options) { o.ReversePath = ReversePathStrict },
+		do:      func(p *path) { p.send(lan, build(p.t, lan, answer(7000, 53))) },
+	},
+	DropBogon: {
+		options: func(o *Options) { o.DropBogons = true },
+		do:      func(p *path) { p.send(lan, build(p.t, lan, udp(7000, 53))) },
+	},
 	DropNATNoAddress: {
 		options: func(o *Options) { o.NAT = nat.Config{Masquerade: true} },
 		do: func(p *path) {

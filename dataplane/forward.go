@@ -80,6 +80,8 @@ func (w *Worker) renewHops(idx uint32, f *flowtable.Flow) bool {
 		f.NextHop[d] = w.routes.lookup(tu.Src, tu.Family)
 	}
 	f.NextHopGen = w.routes.now.Gen()
+	f.ClearStatus(flowtable.StatusOriginalInside | flowtable.StatusReplyInside)
+	f.AddStatus(w.insides(f.NextHop))
 	was, is := w.routes.now.Hop(old).Port, w.routes.now.Hop(f.NextHop[flowtable.DirOriginal]).Port
 	if was == fib.NoPort || is == fib.NoPort || was == is {
 		return true

@@ -28,8 +28,7 @@ func (w *Worker) newFlow(p *pkt) {
 		w.invalid(p, cause)
 		return
 	}
-	if o.src == fib.HopLocal || !singleHost(p) {
-		p.drop(DropMartianSource)
+	if !w.admitSource(p, o) {
 		return
 	}
 	if w.flows.expect.Any() && w.newExpected(p, state, timeout) {
@@ -42,9 +41,10 @@ func (w *Worker) newFlow(p *pkt) {
 	if !w.chosen(p, &o.choice) {
 		return
 	}
+	hops := [2]uint16{o.out, o.src}
 	w.insert(p, &o.choice, &flowtable.NewFlow{
-		Status: o.choice.Status, State: state, Timeout: timeout,
-		NextHop: [2]uint16{o.out, o.src}, NextHopGen: w.routes.now.Gen(),
+		Status: o.choice.Status | w.insides(hops), State: state, Timeout: timeout,
+		NextHop: hops, NextHopGen: w.routes.now.Gen(),
 	}, nil)
 }
 

@@ -29,6 +29,8 @@ type Options struct {
 	// SkipChecksums trusts that received packets are intact; by default their
 	// checksums are verified (kernel: nf_conntrack_checksum).
 	SkipChecksums bool
+	ReversePath   ReversePath
+	DropBogons    bool // no flow from or to an address outside that is not the Internet's
 
 	XDP       xsk.AttachMode
 	ZeroCopy  xsk.ZeroCopy
@@ -79,5 +81,6 @@ type pathConfig struct {
 	spin        bool // never sleep
 
 	skipChecksums bool
+	sources       sourceChecks
 	fragmentSeed  uint64 // of the choice who assembles a datagram
 }

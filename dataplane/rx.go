@@ -14,10 +14,11 @@ type rxQueue struct {
 // other workers handed over, and returns the number of packets. Checksums are the
 // concern of who took a packet from the NIC.
 //
-// Writes: n, verify, frame, addr, in; resets the rest.
+// Writes: n, verify, asking, frame, addr, in; resets the rest.
 func (w *Worker) receive(b *burst, q *rxQueue) int {
 	b.n, b.bypassing, b.gathered = 0, false, false
 	b.verify = q != nil && !w.cfg.skipChecksums
+	b.asking = q == nil || w.cfg.sources.each[q.port&(maxPorts-1)] != askNothing
 	if q == nil {
 		w.receiveHandedOver(b)
 		return b.n

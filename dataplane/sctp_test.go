@@ -73,3 +73,9 @@ func TestSCTPPortsInPieces(t *testing.T) {
 		t.Errorf("%d flows, want 2", n)
 	}
 }
+
+// sumSCTPFrame writes the checksum of an SCTP packet.
+func sumSCTPFrame(b []byte) {
+	packet.SCTP(b).SetChecksum(0)
+	packet.SCTP(b).SetChecksum(crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+}

@@ -13,6 +13,9 @@ import (
 func (w *Worker) track(b *burst) {
 	b.helped = false
 	w.flows.table.Settle()
+	if b.asking {
+		w.askSources(b)
+	}
 	w.prepare(b)
 	counts := w.flows.table.Accounts()
 	if counts {
@@ -44,6 +47,9 @@ func (w *Worker) trackSteady(p *pkt) bool {
 func (w *Worker) trackOne(p *pkt) {
 	if w.flows.table.Changed(p.hash) { // by an earlier packet of this burst
 		p.ref = w.flows.table.Lookup(&p.tuple, p.hash, w.clock.now)
+		if w.dishonest(p) {
+			return
+		}
 	}
 	if p.related {
 		w.trackRelated(p)
@@ -113,6 +119,9 @@ func (w *Worker) trackRelated(p *pkt) {
 		w.invalid(p, flowtable.InvalidICMPError)
 		return
 	}
+	if w.falseSource(p) {
+		return
+	}
 	w.expired(p)
 }
 
@@ -126,15 +135,8 @@ func (w *Worker) unmatchedError(p *pkt) {
 	w.passBare(p, DropICMPUnmatched)
 }
 
-// martianSource reports a source address that no packet to be forwarded can
-// have (RFC 1812 §5.3.7, RFC 4291 §2.5, 2.7): not a single host's, of the link
-// only, or the gateway's own.
-func (w *Worker) martianSource(p *pkt) bool {
-	return !singleHost(p) || w.isLocal(w.outerSrc(p), p.hdr.Family)
-}
-
 // singleHost reports whether the packet's source names a single host that may
-// be on another link.
+// be on another link (RFC 1812 §5.3.7, RFC 3927 §7, RFC 4291 §2.5, 2.7).
 func singleHost(p *pkt) bool {
 	if p.hdr.Family == packet.IPv6 {
 		src := packet.IPv6Header(p.frame[p.hdr.L3:]).Src()
@@ -142,7 +144,8 @@ func singleHost(p *pkt) bool {
 		return !src.IsZero() && src.Hi>>56 != 0xff && !linkLocal && src != packet.Addr{Lo: 1}
 	}
 	first := p.frame[p.hdr.L3+12]
-	return first != 0 && first != 127 && first < 224
+	linkLocal := first == 169 && p.frame[p.hdr.L3+13] == 254 // RFC 3927 §7
+	return first != 0 && first != 127 && first < 224 && !linkLocal
 }
 
 // outerSrc returns the source address of the packet itself.
@@ -176,8 +179,7 @@ func (w *Worker) passBare(p *pkt, otherwise DropReason) {
 		p.drop(otherwise)
 		return
 	}
-	if w.martianSource(p) {
-		p.drop(DropMartianSource)
+	if w.falseSource(p) {
 		return
 	}
 	p.bare = true

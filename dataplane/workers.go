@@ -15,6 +15,7 @@ import (
 // them to each other.
 func (g *Gateway) makeWorkers() error {
 	n := g.path.workers
+	g.path.sources = newSourceChecks(&g.opts)
 	for id := range n {
 		w, err := g.newWorker(id)
 		if err != nil {

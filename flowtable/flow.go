@@ -55,7 +55,17 @@ const (
 	// StatusSimultaneousOpen: both sides have sent a SYN
 	// (kernel: IP_CT_TCP_SIMULTANEOUS_OPEN).
 	StatusSimultaneousOpen Status = 1 << 13
+	// StatusOriginalInside: the source of the original direction is a host inside, so
+	// that a packet of it cannot come from outside. Owned by the dataplane.
+	StatusOriginalInside Status = 1 << 14
+	// StatusReplyInside: the same of the reply direction.
+	StatusReplyInside Status = 1 << 15
 )
+
+// Inside reports whether the source of a direction is a host inside.
+//
+// Hot: once per packet from outside.
+func (f *Flow) Inside(d Dir) bool { return f.Status()&(StatusOriginalInside<<(d&1)) != 0 }
 
 const statusCloseInit = StatusCloseInitOrig | StatusCloseInitReply
 

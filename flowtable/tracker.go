@@ -210,7 +210,7 @@ func (tr *Tracker) Advance(t *Table, idx uint32, d Dir, frame []byte, h *packet.
 // a special case. steadyMask takes off what does not matter to the state
 // machines.
 const (
-	steadyMask   = ^(uint64(StatusSNAT|StatusDNAT|StatusExpected|StatusIPv6)<<metaStatusShift | metaHoldsMask)
+	steadyMask   = ^(uint64(StatusSNAT|StatusDNAT|StatusExpected|StatusIPv6|StatusOriginalInside|StatusReplyInside)<<metaStatusShift | metaHoldsMask)
 	steadyStatus = uint64(StatusSeenReply|StatusAssured|StatusConfirmed) << metaStatusShift
 	steadyUDP    = steadyStatus | packet.ProtoUDP<<metaProtoShift
 	steadyTCP    = steadyStatus | packet.ProtoTCP<<metaProtoShift | uint64(TCPEstablished)<<metaStateShift

@@ -75,6 +75,7 @@ func (c *runConfig) options(log *slog.Logger) dataplane.Options {
 		Tracker: &c.Tracker,
 
 		MaxFlows: c.MaxFlows, Queues: c.Queues, CPUs: c.CPUs, Steering: c.Steering, PassInvalid: c.PassInvalid,
+		ReversePath: c.ReversePath, DropBogons: c.DropBogons,
 		SkipChecksums: c.NoChecksums, Accounting: c.Accounting, Timestamps: c.Timestamps,
 		XDP: c.XDP, ZeroCopy: c.ZeroCopy, BusyPoll: c.BusyPoll, Spin: c.Spin, RingSize: c.RingSize,
 		FrameSize: c.FrameSize, HugePages: c.HugePages, Log: log,

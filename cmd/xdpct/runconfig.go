@@ -47,6 +47,8 @@ type runConfig struct {
 	Tracker     flowtable.Tracker
 	PassInvalid bool
 	NoChecksums bool // checksums of received packets are not verified
+	ReversePath dataplane.ReversePath
+	DropBogons  bool
 	Accounting  bool
 	Timestamps  bool
 
@@ -70,7 +72,7 @@ const (
 // parse reads the flags. An error is one line that names the flag.
 func (r *runFlags) parse() (cfg runConfig, err error) {
 	steps := []func(*runConfig) error{
-		r.parsePorts, r.parseNAT, r.parseHelpers, r.parseSizes, r.parseCPUs, r.parseModes, r.parseTimeouts, r.parseLog,
+		r.parsePorts, r.parseNAT, r.parseHelpers, r.parseSizes, r.parseCPUs, r.parseModes, r.parseChecks, r.parseTimeouts, r.parseLog,
 	}
 	for _, step := range steps {
 		if err := step(&cfg); err != nil {

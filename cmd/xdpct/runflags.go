@@ -28,6 +28,7 @@ type runFlags struct {
 	tcpIgnoreInvalidRST    bool
 	tcpMaxRetrans          uint8
 	invalid, checksum      string
+	rpFilter, bogons       string
 	accounting, timestamps bool
 	confine                bool
 	logLevel, logFormat    string
@@ -69,6 +70,7 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	f.BoolVar(&r.timestamps, "timestamps", false, "keep when each flow began, for delta-time and -o ktimestamp, for 8 bytes a flow (default false)")
 	f.StringVar(&r.invalid, "invalid", "drop", "`ACTION` for packets that fit no connection: drop, or pass (untranslated)")
 	f.StringVar(&r.checksum, "checksum", "on", "`on|off`: verify the checksums of received packets, of IP headers and transports. A wrong one makes\na packet invalid; off saves reading the whole packet, for NICs that drop such packets themselves")
+	r.registerChecks(f)
 	f.BoolVar(&r.confine, "confine", true, "once packets are being forwarded give up capabilities and system calls that are needed no more")
 	f.StringVar(&r.logLevel, "log-level", "info", "`LEVEL` of messages: debug, info, warn, error")
 	f.StringVar(&r.logFormat, "log-format", "text", "`FORMAT` of messages: text or json")

@@ -1,0 +1,294 @@
+package dataplane
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/xdpct/xdpct/nat"
+)
+
+// reference is a slow and obvious judge of what may pass from outside to inside. It is
+// written from the rules in docs (architecture.md, timeouts.md, deviations.md), decodes
+// packets itself and knows nothing of the gateway but what it sent and received. It may
+// believe in a flow that has ended early, never in one that nobody opened.
+type reference struct {
+	now    time.Duration
+	opened map[refKey]*refFlow // by what answers look like outside
+	rules  []nat.DNATRule
+	expect map[refExpect]refEnd // announced connections
+	pieces []refPiece           // fragments that came from outside
+	inside []netip.Prefix       // what nobody outside may see of translated packets
+	v6     bool                 // sources of IPv6 are translated, too
+	passed [numRefWays]int
+}
+
+// refWay is a way in.
+type refWay uint8
+
+const (
+	refReply refWay = iota
+	refRule
+	refAnnounced
+	refRelated
+	refWhole // a datagram in fragments
+	numRefWays
+)
+
+// refKey is a packet from outside: of ICMP queries, rport is type and code of the
+// answer, lport the identifier.
+type refKey struct {
+	proto         uint8
+	remote, local netip.Addr
+	rport, lport  uint16
+}
+
+// refEnd is a host inside, and its port or identifier.
+type refEnd struct {
+	addr netip.Addr
+	port uint16
+}
+
+type refFlow struct {
+	refEnd
+	asked   time.Duration // when the inside last sent something
+	last    time.Duration // when a packet last passed
+	replied bool
+	text    bool   // a helper changes what its packets say
+	from    uint16 // the outside port as the inside sees it; 0 = as it is
+}
+
+// refExpect is an announced connection: from any port of a host.
+type refExpect struct {
+	remote, local netip.Addr
+	lport         uint16
+}
+
+// refPiece is a fragment that came in.
+type refPiece struct {
+	view
+	at time.Duration
+}
+
+// lives is how long a flow is known, at most (timeouts.md).
+func (f *refFlow) lives(proto uint8) time.Duration {
+	seconds := 600
+	switch {
+	case proto == 6 && f.replied:
+		seconds = 432000
+	case proto == 6:
+		seconds = 300
+	case proto == 17 && f.replied:
+		seconds = 120
+	case proto == 17, proto == 1, proto == 58:
+		seconds = 30
+	case proto == 132:
+		seconds = 210
+	case proto == 47:
+		seconds = 180
+	}
+	return time.Duration(seconds)*time.Second + time.Second
+}
+
+// find returns the flow that a packet from outside answers; nil if there is none.
+func (r *reference) find(k refKey) *refFlow {
+	f := r.opened[k]
+	if f == nil || r.now-f.last > f.lives(k.proto) {
+		delete(r.opened, k)
+		return nil
+	}
+	return f
+}
+
+// left notes that a packet from inside has left the gateway, and tells what is wrong
+// with its look.
+func (r *reference) left(in, out []byte) string {
+	before, ok := viewOf(in)
+	after, ok2 := viewOf(out)
+	if !ok || !ok2 {
+		return fmt.Sprintf("%x left as %x", in, out)
+	}
+	if why := r.reveals(&after); why != "" {
+		return why
+	}
+	k, question := after.asQuestion()
+	if !question || after.isError() {
+		return ""
+	}
+	old := r.find(k)
+	if old != nil && old.refEnd == before.source() {
+		old.last, old.asked = r.now, r.now
+		return ""
+	}
+	if old != nil && k.proto == 17 && r.now-old.asked < 29*time.Second {
+		return fmt.Sprintf("%v is given to %v while %v has it", k, before.source(), old.refEnd)
+	}
+	r.opened[k] = &refFlow{refEnd: before.source(), asked: r.now, last: r.now, text: k.proto == 6 && k.rport == 21}
+	return ""
+}
+
+// reveals tells what a packet outside shows of hosts inside that are translated.
+func (r *reference) reveals(v *view) string {
+	hidden := func(a netip.Addr) bool { return (a.Is4() || r.v6) && r.isInside(a) }
+	if hidden(v.src) {
+		return fmt.Sprintf("left with the source %v", v.src)
+	}
+	if !v.isError() {
+		return ""
+	}
+	if q, ok := v.quoted(); ok && hidden(q.dst) {
+		return fmt.Sprintf("left with a quote of a packet to %v", q.dst)
+	}
+	return ""
+}
+
+// isInside reports whether an address is of a host inside.
+func (r *reference) isInside(a netip.Addr) bool {
+	return slices.ContainsFunc(r.inside, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// leads tells where a packet from outside that is no error may go, by which way.
+func (r *reference) leads(k refKey) (*refFlow, refWay, bool) {
+	if f := r.find(k); f != nil {
+		return f, refReply, true
+	}
+	if to, ok := r.expect[refExpect{k.remote, k.local, k.lport}]; ok && k.proto == 6 {
+		return &refFlow{refEnd: to}, refAnnounced, true
+	}
+	for _, rule := range r.rules {
+		if k.local == rule.Addr && k.lport == rule.Port && k.proto == rule.Proto {
+			return &refFlow{refEnd: refEnd{rule.ToAddr, rule.ToPort}}, refRule, true
+		}
+	}
+	return nil, 0, false
+}
+
+// explains reports whether the packet out, sent to the inside, is what becomes of the
+// packet in, which came from outside.
+func (r *reference) explains(in, out *view) bool {
+	switch {
+	case out.fragment:
+		return in.fragment && r.explainsPiece(in, out)
+	case in.fragment, r.isInside(in.src): // nobody outside speaks for a host inside
+		return false
+	case in.isError():
+		return r.explainsError(in, out)
+	}
+	k, ok := in.asAnswer()
+	if !ok || len(in.ip)-in.l4 < map[uint8]int{6: 20, 132: 12}[k.proto] {
+		return false
+	}
+	f, way, ok := r.leads(k)
+	if !ok || way != refReply && !r.mayStart(k, f, out) {
+		return false
+	}
+	if !slices.Equal(translatedSlowly(in, f), out.ip) && !(f.text && sameEnds(in, out, f)) {
+		return false
+	}
+	r.use(k, f, way)
+	return true
+}
+
+// mayStart decides whether a connection from outside may begin as out shows it: from
+// another port than its own only if the inside end has a flow of its own to that.
+func (r *reference) mayStart(k refKey, f *refFlow, out *view) bool {
+	o, ok := out.asAnswer()
+	if !ok || o.rport == k.rport {
+		return ok
+	}
+	for other, have := range r.opened {
+		if other.proto == k.proto && other.remote == k.remote && other.rport == k.rport && have.refEnd == f.refEnd {
+			f.from = o.rport
+			return true
+		}
+	}
+	return false
+}
+
+// use notes that a packet has come in.
+func (r *reference) use(k refKey, f *refFlow, way refWay) {
+	r.passed[way]++
+	switch way {
+	case refReply:
+		f.replied, f.last = true, r.now
+		return
+	case refAnnounced:
+		delete(r.expect, refExpect{k.remote, k.local, k.lport})
+	}
+	// Both directions of it may come from outside to the target only: its answers go out.
+	f.last, f.asked, f.replied = r.now, r.now-time.Hour, true
+	r.opened[k] = f
+}
+
+// sameEnds compares addresses and ports only.
+func sameEnds(in, out *view, to *refFlow) bool {
+	k, ok := out.asAnswer()
+	was, _ := in.asAnswer()
+	if to.from != 0 {
+		was.rport = to.from
+	}
+	return ok && k == refKey{was.proto, was.remote, to.addr, was.rport, to.port}
+}
+
+// explainsError does so for an ICMP error: it must quote a packet that left, and tell
+// the host that sent it.
+func (r *reference) explainsError(in, out *view) bool {
+	q, ok := in.quoted()
+	if !ok || in.proto == 1 && in.ip[in.l4] == 5 || len(in.ip) != len(out.ip) {
+		return false
+	}
+	k, ok := q.asQuestion()
+	if !ok || q.isError() {
+		return false
+	}
+	f := r.find(k)
+	if f == nil || in.dst != q.src || !out.isError() || out.src != in.src || out.dst != f.addr {
+		return false
+	}
+	// Else only the sender in the quote differs, and checksums.
+	oq, ok := out.quoted()
+	if !ok || oq.source() != f.refEnd || oq.src != f.addr || oq.dst != q.dst || oq.proto != q.proto {
+		return false
+	}
+	differ := 0
+	for i := in.l4 + 8; i < len(in.ip); i++ {
+		if in.ip[i] != out.ip[i] {
+			differ++
+		}
+	}
+	if differ > 16+2+2+4 || !sumsRight(out) {
+		return false
+	}
+	r.passed[refRelated]++
+	return true
+}
+
+// explainsPiece does so for a fragment: it carries what one from outside carried, and
+// of a first one that datagram may come in.
+func (r *reference) explainsPiece(in, out *view) bool {
+	if r.isInside(in.src) || in.from != out.from || in.more != out.more || in.id != out.id || in.src != out.src || in.proto != out.proto || len(in.ip) != len(out.ip) {
+		return false
+	}
+	if in.from > 0 {
+		return bytes.Equal(in.ip[in.l4:], out.ip[out.l4:])
+	}
+	if in.isError() {
+		q, ok := in.quoted()
+		k, ok2 := q.asQuestion()
+		f := r.find(k)
+		return ok && ok2 && f != nil && in.dst == q.src && out.dst == f.addr
+	}
+	k, ok := in.asAnswer()
+	if !ok {
+		return false
+	}
+	f, way, ok := r.leads(k)
+	if !ok || way != refReply && !r.mayStart(k, f, out) || !sameEnds(in, out, f) || !bytes.Equal(in.ip[min(in.l4+20, len(in.ip)):], out.ip[min(out.l4+20, len(out.ip)):]) {
+		return false
+	}
+	r.passed[refWhole]++
+	r.use(k, f, way)
+	return true
+}
