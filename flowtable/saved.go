@@ -50,7 +50,7 @@ func (t *Table) Save(idx uint32, worker uint8, now Tick, s *SavedFlow) bool {
 		return false
 	}
 	*s = SavedFlow{
-		Name: t.ID(idx, worker), Status: f.Status(), State: f.State(), Timeout: f.Timeout(),
+		Name: t.ID(idx, worker), Status: f.Status() & savedStatus, State: f.State(), Timeout: f.Timeout(),
 		Idle: now - f.LastSeen, Age: now - f.Created, ID: t.flowID(idx, f.gen),
 	}
 	t.Tuple(idx, DirOriginal, &s.Orig)
@@ -147,7 +147,8 @@ var (
 	errSavedAdjust  = errors.New("a sequence adjustment is out of range")
 )
 
-// savedStatus are the bits that a saved flow may have.
+// savedStatus are the bits that a saved flow may have. Which sides its sources are on the
+// routes of then say.
 const savedStatus = (StatusSimultaneousOpen<<1 - 1) &^ StatusDying
 
 // check tells whether a flow that was read may be restored: nothing of it leads
