@@ -220,7 +220,8 @@ func (w *Worker) restore(s *flowtable.SavedFlow, f *nat.Former, now flowtable.Ti
 		}
 		return 0, flowtable.InsertClash
 	}
-	s.Status = s.Status&^translated | choice.Status
+	hops := [2]uint16{w.routes.lookup(s.Reply.Src, s.Reply.Family), w.routes.lookup(s.Orig.Src, s.Orig.Family)}
+	s.Status = s.Status&^translated | choice.Status | w.insides(hops)
 	idx, result := w.flows.table.Restore(s, now)
 	if result == flowtable.InsertOK {
 		w.flows.nat.Bind(w.flows.table, idx, &s.Orig, &choice)
