@@ -43,6 +43,9 @@ type Gateway struct {
 	closing sync.Once
 	change  sync.RWMutex // held while settings change; guards opts.Tracker
 	taken   Restored     // what Restore did
+	replug  *replugger // nil before Start
+
+	framesLost atomic.Int64 // frames that drivers of deleted interfaces kept
 }
 
 // sharedState is what all workers of a gateway use.
@@ -198,6 +201,7 @@ func (g *Gateway) Start() error {
 			return errors.Join(fmt.Errorf("%s: %w", p.name, err), g.Close())
 		}
 	}
+	g.replug = newReplugger(g)
 	g.started = time.Now()
 	g.tasks.Go(func() { g.watch(g.ctx) })
 	return nil
@@ -224,6 +228,9 @@ func (g *Gateway) serve(w *Worker, ready chan<- error) {
 func (g *Gateway) Stop() error {
 	var err error
 	g.halting.Do(func() {
+		if g.replug != nil {
+			g.replug.close()
+		}
 		for _, p := range g.ports {
 			if p.program != nil { // none in memory
 				err = errors.Join(err, p.program.Detach())

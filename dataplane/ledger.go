@@ -4,7 +4,7 @@ package dataplane
 // Missing is what the sum lacks: the frames in the bursts of workers at this
 // moment, and 0 when no packet is under way.
 type Ledger struct {
-	Total   int // frames in the UMEM
+	Total   int // frames in the UMEM, without those that drivers of deleted interfaces kept
 	Free    int // in the workers' pools
 	Kernel  int // in fill, RX, TX and completion rings, and in the driver
 	Held    int // waiting for a neighbour
@@ -24,7 +24,7 @@ func (w *Worker) publishLedger() {
 // Ledger counts the frames. The counts of a running worker are up to a tick
 // old, so only a silent gateway has an exact ledger.
 func (g *Gateway) Ledger() Ledger {
-	l := Ledger{Total: g.umem.Frames()}
+	l := Ledger{Total: g.umem.Frames() - int(g.framesLost.Load())}
 	for _, w := range g.workers {
 		l.Free += int(w.count.framesFree.Load())
 		l.Held += int(w.count.framesHeld.Load())
@@ -37,9 +37,11 @@ func (g *Gateway) Ledger() Ledger {
 		}
 	}
 	for _, p := range g.ports {
+		p.mu.Lock()
 		for _, s := range p.sockets {
 			l.Kernel += s.Outstanding().Total()
 		}
+		p.mu.Unlock()
 	}
 	l.Missing = l.Total - l.Free - l.Kernel - l.Held - l.Aside - l.Moving
 	return l

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/xdpct/xdpct/dataplane/fib"
 	"github.com/xdpct/xdpct/dataplane/xsk"
@@ -13,10 +14,14 @@ import (
 type port struct {
 	name    string
 	realm   nat.Realm
-	ifindex int
-	device  xsk.Device
 	queues  int
 	program *xsk.Program
+
+	// mu guards what changes when the interface is deleted and made again. Workers
+	// have their own pointers to the sockets.
+	mu      sync.Mutex
+	ifindex int // 0 = the interface is gone
+	device  xsk.Device
 	sockets []*xsk.Socket // by queue
 }
 
@@ -24,6 +29,8 @@ type port struct {
 const maxWorkers = 64
 
 func (p *port) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var errs []error
 	for _, s := range p.sockets {
 		errs = append(errs, s.Close())
@@ -119,10 +126,18 @@ func (g *Gateway) openSockets() error {
 	}
 	for _, p := range g.ports {
 		p.sockets, sockets = sockets[:p.queues:p.queues], sockets[p.queues:]
-		for _, s := range p.sockets {
-			if err := p.program.Register(s); err != nil {
-				return fmt.Errorf("%s: %w", p.name, err)
-			}
+		if err := p.register(p.sockets); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// register tells the port's program which sockets there are.
+func (p *port) register(sockets []*xsk.Socket) error {
+	for _, s := range sockets {
+		if err := p.program.Register(s); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
 	return nil

@@ -31,12 +31,18 @@ func (g *Gateway) Ports() ([]PortInfo, error) {
 	routes := g.mirror.Snapshot()
 	infos := make([]PortInfo, len(g.ports))
 	for i, p := range g.ports {
+		p.mu.Lock()
 		infos[i] = PortInfo{
 			Steering: g.steeringName(), Name: p.name, Realm: p.realm, Driver: p.device.Driver, Attach: p.program.Mode(),
 			ZeroCopy: p.sockets[0].ZeroCopy(), Queues: p.queues, MTU: p.device.MTU,
 			LinkUp:    routes.LinkUp(uint16(i)),
 			RXPackets: g.sum(func(c *counters) uint64 { return c.portRX[i].Load() }),
 			TXPackets: g.sum(func(c *counters) uint64 { return c.portTX[i].Load() }),
+		}
+		err := p.count(&infos[i])
+		p.mu.Unlock()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
 		if state := routes.Port(uint16(i)); state != nil {
 			infos[i].MTU = int(state.MTU)
@@ -45,9 +51,6 @@ func (g *Gateway) Ports() ([]PortInfo, error) {
 			if n.Port == p.name {
 				infos[i].Notes = append(infos[i].Notes, n)
 			}
-		}
-		if err := p.count(&infos[i]); err != nil {
-			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
 	return infos, nil
@@ -61,9 +64,13 @@ func (g *Gateway) steeringName() string {
 	return g.path.steering.String()
 }
 
-// count adds the kernel's counters of the port.
+// count adds the kernel's counters of the port; those of sockets since the interface
+// was last made.
 func (p *port) count(info *PortInfo) error {
 	for _, s := range p.sockets {
+		if s.IsUnplugged() {
+			continue
+		}
 		st, err := s.Stats()
 		if err != nil {
 			return err

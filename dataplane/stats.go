@@ -121,6 +121,7 @@ func (g *Gateway) SharedStats() []Counter {
 		{"frames_fragments", "frames of fragments waiting for the rest of their datagrams", uint64(l.Aside)},
 		{"frames_moving", "frames on their way between workers", uint64(l.Moving)},
 		{"frames_missing", "frames in no place of the ledger: those in a burst now, 0 at rest", uint64(max(l.Missing, 0))},
+		{"frames_lost", "frames that drivers of deleted interfaces kept", uint64(g.framesLost.Load())},
 		{"route_snapshots", "changes of routes, neighbours or links taken over", routes.Snapshots},
 		{"neighbour_requests", "neighbours that the kernel was asked to resolve", routes.Resolves},
 	}

@@ -77,15 +77,20 @@ func (g *Gateway) newWorker(id int) (*Worker, error) {
 	w.edge.waker, w.edge.punt = wake, &g.shared.punt
 	w.ports = make([]workerPort, len(g.ports))
 	for i, p := range g.ports {
-		for q, s := range p.sockets {
-			if q%g.path.workers == id {
-				w.ports[i].queues = append(w.ports[i].queues,
-					rxQueue{sock: s, port: uint8(i), missing: g.posted(s)})
-			}
-		}
-		w.ports[i].tx = w.ports[i].queues[0].sock
+		w.connect(uint8(i), p.sockets, g.posted)
 	}
 	return w, nil
+}
+
+// connect gives the worker its share of a port's sockets, in place of those that it
+// has. posted is how many frames each has to receive into.
+func (w *Worker) connect(port uint8, sockets []*xsk.Socket, posted func(*xsk.Socket) int) {
+	o := &w.ports[port]
+	o.queues = o.queues[:0]
+	for q := w.id; q < len(sockets); q += w.cfg.workers {
+		o.queues = append(o.queues, rxQueue{sock: sockets[q], port: port, missing: posted(sockets[q])})
+	}
+	o.tx = o.queues[0].sock
 }
 
 // posted is how many frames a queue has to receive into. A zero-copy driver keeps

@@ -11,11 +11,11 @@ import (
 
 // keptCapabilities are those that a running gateway goes on to need: to have
 // neighbours resolved and to make the interface towards the kernel when an
-// address of NAT becomes the box's own (CAP_NET_ADMIN), and to tell the XDP
-// program of new addresses (CAP_BPF, Linux before 6.5). What start-up alone
-// needs are CAP_NET_RAW, CAP_PERFMON and, beyond the limit of locked memory,
-// CAP_IPC_LOCK.
-var keptCapabilities = []cap.Value{cap.NET_ADMIN, cap.BPF}
+// address of NAT becomes the box's own (CAP_NET_ADMIN), to tell the XDP program of
+// new addresses (CAP_BPF, Linux before 6.5), and to open sockets when an interface was
+// deleted and made again (CAP_NET_RAW; CAP_IPC_LOCK, if it had that, if all were). Of
+// what is documented start-up alone needs CAP_PERFMON.
+var keptCapabilities = []cap.Value{cap.NET_ADMIN, cap.NET_RAW, cap.BPF, cap.IPC_LOCK}
 
 // neverCalled are system calls that a gateway has no use for and that whoever
 // takes it over would: other programs, other processes' memory, mounts, modules,

@@ -81,6 +81,16 @@ func (r *ring[T]) consume(out []T) int {
 	return len(out)
 }
 
+// retract takes back what was produced and the kernel has not consumed. The kernel must
+// have stopped to look at the ring.
+func (r *ring[T]) retract(put func(T)) {
+	for i := atomic.LoadUint32(r.consumer); i != r.own; i++ {
+		put(r.slots[i&r.mask])
+	}
+	r.own = atomic.LoadUint32(r.consumer)
+	atomic.StoreUint32(r.producer, r.own)
+}
+
 // needsWakeup reports whether the kernel waits for a system call before it
 // looks at this ring.
 func (r *ring[T]) needsWakeup() bool {

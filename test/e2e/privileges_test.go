@@ -18,8 +18,9 @@ import (
 // neededCapabilities are those that README and man page ask for.
 var neededCapabilities = []string{"net_admin", "net_raw", "bpf", "perfmon"}
 
-// keptCapabilities are CAP_NET_ADMIN (12) and CAP_BPF (39), as /proc shows them.
-const keptCapabilities = "0000008000001000"
+// keptCapabilities are CAP_NET_ADMIN (12), CAP_NET_RAW (13) and CAP_BPF (39), as /proc
+// shows them.
+const keptCapabilities = "0000008000003000"
 
 // smallRings make frames fit into the usual limit of locked memory, 8 MiB.
 const smallRings = "--ring-size=256"
@@ -43,7 +44,7 @@ func withCapabilities(root bool, names ...string) []string {
 }
 
 // TestSmallestCapabilities: the documented capabilities are enough, as root and as
-// another user; once it forwards, the gateway has but two of them, in all threads;
+// another user; once it forwards, the gateway has but three of them, in all threads;
 // and none of them can be left out.
 func TestSmallestCapabilities(t *testing.T) {
 	lab.NeedsXDPCT(t)
