@@ -14,6 +14,8 @@ import (
 // An exchange is something that a client does with the server.
 type exchange struct {
 	name string
+	// outside tells that the client is on the server's side.
+	outside bool
 	// hold is the end whose data connection waits until the expectation for it
 	// has been looked at; empty: nothing is expected.
 	hold    string
@@ -27,15 +29,15 @@ type exchange struct {
 const ftpURL = "ftp://203.0.113.47/file.bin"
 
 var exchanges = []exchange{
-	{"ftp-active-port", "server", []string{"curl", "-sS", "--ftp-port", "-", "--disable-eprt", ftpURL, "-o", "/dev/null"}, false, `TIME_WAIT .*dport=21 `},
-	{"ftp-active-eprt", "server", []string{"curl", "-sS", "--ftp-port", "-", ftpURL, "-o", "/dev/null"}, false, `TIME_WAIT .*dport=21 `},
-	{"ftp-passive-pasv", "client", []string{"curl", "-sS", "--disable-epsv", ftpURL, "-o", "/dev/null"}, false, `TIME_WAIT .*dport=21 `},
-	{"ftp-passive-epsv", "client", []string{"curl", "-sS", ftpURL, "-o", "/dev/null"}, false, `TIME_WAIT .*dport=21 `},
-	{"http", "", []string{"curl", "-sS", "http://203.0.113.47/file.bin", "-o", "/dev/null"}, false, `TIME_WAIT .*dport=80 `},
-	{"ping", "", []string{"ping", "-q", "-c2", "-i0.3", "-W2", lab.ServerAddr}, false, `\[UPDATE\] icmp`},
-	{"udp-stream", "", []string{"bash", "-c", `exec 3<>/dev/udp/203.0.113.47/7; echo a >&3; read -t3 -N1 -u3 x; sleep 3; echo b >&3; read -t3 -N1 -u3 x`}, false, `\[UPDATE\] udp +17 (120|119) .*ASSURED`},
-	{"udp-closed", "", []string{"bash", "-c", `exec 3<>/dev/udp/203.0.113.47/9; echo x >&3; sleep 0.3; ! echo x >&3`}, false, `\[NEW\] udp`},
-	{"tcp-closed", "", []string{"bash", "-c", `! echo >/dev/tcp/203.0.113.47/9`}, false, `\[DESTROY\] tcp`},
+	{name: "ftp-active-port", hold: "server", command: []string{"curl", "-sS", "--ftp-port", "-", "--disable-eprt", ftpURL, "-o", "/dev/null"}, last: `TIME_WAIT .*dport=21 `},
+	{name: "ftp-active-eprt", hold: "server", command: []string{"curl", "-sS", "--ftp-port", "-", ftpURL, "-o", "/dev/null"}, last: `TIME_WAIT .*dport=21 `},
+	{name: "ftp-passive-pasv", hold: "client", command: []string{"curl", "-sS", "--disable-epsv", ftpURL, "-o", "/dev/null"}, last: `TIME_WAIT .*dport=21 `},
+	{name: "ftp-passive-epsv", hold: "client", command: []string{"curl", "-sS", ftpURL, "-o", "/dev/null"}, last: `TIME_WAIT .*dport=21 `},
+	{name: "http", command: []string{"curl", "-sS", "http://203.0.113.47/file.bin", "-o", "/dev/null"}, last: `TIME_WAIT .*dport=80 `},
+	{name: "ping", command: []string{"ping", "-q", "-c2", "-i0.3", "-W2", lab.ServerAddr}, last: `\[UPDATE\] icmp`},
+	{name: "udp-stream", command: []string{"bash", "-c", `exec 3<>/dev/udp/203.0.113.47/7; echo a >&3; read -t3 -N1 -u3 x; sleep 3; echo b >&3; read -t3 -N1 -u3 x`}, last: `\[UPDATE\] udp +17 (120|119) .*ASSURED`},
+	{name: "udp-closed", command: []string{"bash", "-c", `exec 3<>/dev/udp/203.0.113.47/9; echo x >&3; sleep 0.3; ! echo x >&3`}, last: `\[NEW\] udp`},
+	{name: "tcp-closed", command: []string{"bash", "-c", `! echo >/dev/tcp/203.0.113.47/9`}, last: `\[DESTROY\] tcp`},
 }
 
 // observation is all that a gateway shows of one exchange, normalised.
@@ -92,7 +94,11 @@ func (x exchange) run(t *testing.T, l *lab.Lab, g *lab.Gateway) (o observation) 
 	if x.hold != "" {
 		l.Hold(t, x.hold)
 	}
-	client := l.Client.Start(t, x.command...)
+	from := l.Client
+	if x.outside {
+		from = l.Server
+	}
+	client := from.Start(t, x.command...)
 	if x.hold != "" {
 		lab.Eventually(t, 10*time.Second, "an expectation waits", func() bool {
 			procExpected = g.ProcExpectations(t)

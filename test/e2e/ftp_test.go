@@ -34,6 +34,19 @@ func startPyftpdlib(t *testing.T, ns *lab.Namespace, addr, files string) {
 	ns.StartServer(t, "tcp", 2121, "/usr/bin/python3", "-m", "pyftpdlib", "-i", addr, "-p", "2121", "-w", "-d", files)
 }
 
+// startVsftpd6 starts vsftpd for IPv6 on port 2121, for the files that another one
+// serves already.
+func startVsftpd6(t *testing.T, l *lab.Lab, ns *lab.Namespace, files string) {
+	t.Helper()
+	config := filepath.Join(l.Dir, "vsftpd6.conf")
+	text := "listen=NO\nlisten_ipv6=YES\nlisten_port=2121\nanonymous_enable=YES\nanon_root=" + files + "\nsecure_chroot_dir=" + filepath.Dir(files) +
+		"/empty\nwrite_enable=YES\nanon_upload_enable=YES\nanon_umask=022\nconnect_from_port_20=YES\nseccomp_sandbox=NO\nxferlog_enable=NO\n"
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ns.StartServer(t, "tcp", 2121, "vsftpd", config)
+}
+
 // ftpClients are programs that download file.bin as got, upload it as upload/NAME
 // and list the files. They end with an error if any of that fails.
 var ftpClients = map[string]func(s ftpSite, active bool, got, name string) string{

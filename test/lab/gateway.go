@@ -210,20 +210,22 @@ func (g *Gateway) ProcFlows(t testing.TB) []string {
 	return lines(g.Command(t, "flows", "-o", "proc"))
 }
 
-// Expectations lists what is expected as `conntrack -L expect` does.
+// Expectations lists what is expected as `conntrack -L expect` does, of both
+// families: it lists IPv4 unless it is told otherwise.
 func (g *Gateway) Expectations(t testing.TB) []string {
 	t.Helper()
 	if g.Kernel() {
-		return lines(g.lab.Gateway.Run(t, "conntrack", "-L", "expect"))
+		return lines(g.lab.Gateway.Run(t, "conntrack", "-L", "expect") + g.lab.Gateway.Run(t, "conntrack", "-L", "expect", "-f", "ipv6"))
 	}
 	return lines(g.Command(t, "expectations"))
 }
 
-// ExpectationsIn lists what is expected in a form of conntrack -o.
+// ExpectationsIn lists what is expected in a form of conntrack -o, of both families.
 func (g *Gateway) ExpectationsIn(t testing.TB, format string) []string {
 	t.Helper()
 	if g.Kernel() {
-		return lines(g.lab.Gateway.Run(t, "conntrack", "-L", "expect", "-o", format))
+		return lines(g.lab.Gateway.Run(t, "conntrack", "-L", "expect", "-o", format) +
+			g.lab.Gateway.Run(t, "conntrack", "-L", "expect", "-f", "ipv6", "-o", format))
 	}
 	return lines(g.Command(t, "expectations", "-o", format))
 }
