@@ -149,20 +149,27 @@ func (r *reference) isInside(a netip.Addr) bool {
 	return slices.ContainsFunc(r.inside, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// leads tells where a packet from outside that is no error may go, by which way.
-func (r *reference) leads(k refKey) (*refFlow, refWay, bool) {
+// refLead is where a packet from outside may go, and by which way.
+type refLead struct {
+	*refFlow
+	way refWay
+}
+
+// leads tells them for a packet that is no error: a flow, if it has not ended early, or
+// the start of another.
+func (r *reference) leads(k refKey) (list []refLead) {
 	if f := r.find(k); f != nil {
-		return f, refReply, true
+		list = append(list, refLead{f, refReply})
 	}
 	if to, ok := r.expect[refExpect{k.remote, k.local, k.lport}]; ok && k.proto == 6 {
-		return &refFlow{refEnd: to}, refAnnounced, true
+		list = append(list, refLead{&refFlow{refEnd: to}, refAnnounced})
 	}
 	for _, rule := range r.rules {
 		if k.local == rule.Addr && k.lport == rule.Port && k.proto == rule.Proto {
-			return &refFlow{refEnd: refEnd{rule.ToAddr, rule.ToPort}}, refRule, true
+			list = append(list, refLead{&refFlow{refEnd: refEnd{rule.ToAddr, rule.ToPort}}, refRule})
 		}
 	}
-	return nil, 0, false
+	return list
 }
 
 // explains reports whether the packet out, sent to the inside, is what becomes of the
@@ -180,15 +187,14 @@ func (r *reference) explains(in, out *view) bool {
 	if !ok || len(in.ip)-in.l4 < map[uint8]int{6: 20, 132: 12}[k.proto] {
 		return false
 	}
-	f, way, ok := r.leads(k)
-	if !ok || way != refReply && !r.mayStart(k, f, out) {
-		return false
+	for _, to := range r.leads(k) {
+		if (to.way == refReply || r.mayStart(k, to.refFlow, out)) &&
+			(slices.Equal(translatedSlowly(in, to.refFlow), out.ip) || to.text && sameEnds(in, out, to.refFlow)) {
+			r.use(k, to)
+			return true
+		}
 	}
-	if !slices.Equal(translatedSlowly(in, f), out.ip) && !(f.text && sameEnds(in, out, f)) {
-		return false
-	}
-	r.use(k, f, way)
-	return true
+	return false
 }
 
 // mayStart decides whether a connection from outside may begin as out shows it: from
@@ -208,9 +214,10 @@ func (r *reference) mayStart(k refKey, f *refFlow, out *view) bool {
 }
 
 // use notes that a packet has come in.
-func (r *reference) use(k refKey, f *refFlow, way refWay) {
-	r.passed[way]++
-	switch way {
+func (r *reference) use(k refKey, to refLead) {
+	r.passed[to.way]++
+	f := to.refFlow
+	switch to.way {
 	case refReply:
 		f.replied, f.last = true, r.now
 		return
@@ -284,11 +291,14 @@ func (r *reference) explainsPiece(in, out *view) bool {
 	if !ok {
 		return false
 	}
-	f, way, ok := r.leads(k)
-	if !ok || way != refReply && !r.mayStart(k, f, out) || !sameEnds(in, out, f) || !bytes.Equal(in.ip[min(in.l4+20, len(in.ip)):], out.ip[min(out.l4+20, len(out.ip)):]) {
-		return false
+	const header = 20 // bytes, TCP's: ports and sums may differ in them
+	for _, to := range r.leads(k) {
+		if (to.way == refReply || r.mayStart(k, to.refFlow, out)) && sameEnds(in, out, to.refFlow) &&
+			bytes.Equal(in.ip[min(in.l4+header, len(in.ip)):], out.ip[min(out.l4+header, len(out.ip)):]) {
+			r.passed[refWhole]++
+			r.use(k, to)
+			return true
+		}
 	}
-	r.passed[refWhole]++
-	r.use(k, f, way)
-	return true
+	return false
 }

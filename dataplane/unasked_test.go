@@ -364,8 +364,8 @@ func (r *reference) told(in []view) string {
 	for i := range in {
 		text += fmt.Sprintf("\n%x", in[i].ip)
 		if k, ok := in[i].asAnswer(); ok {
-			if f, way, ok := r.leads(k); ok {
-				text += fmt.Sprintf(" may come in by way %d as\n%x", way, translatedSlowly(&in[i], f))
+			for _, to := range r.leads(k) {
+				text += fmt.Sprintf("\n may come in by way %d to %v", to.way, to.refEnd)
 			}
 		}
 	}
