@@ -32,6 +32,7 @@ type counters struct {
 	eventLost counter
 
 	helperNoRoom counter
+	hostsUntold  counter // flows whose source found no room to be counted
 	expectNew    counter
 	expectUsed   counter
 	expectGone   counter

@@ -38,6 +38,8 @@ const (
 	DropNATExhausted                        // no free address and port in the pool
 	DropNATNoAddress                        // masquerading by a port that has no address
 	DropNATClash                            // a protocol without ports, and its tuple is taken
+	DropHostFlows                           // its source has as many flows as it may
+	DropHostRate                            // its source has begun as many in this second as it may
 	DropTableFull                           // no room for a flow and nothing to evict
 	DropStraysFull                          // no room to note where the flow is
 	DropHelper                              // a helper refused the segment
@@ -85,6 +87,8 @@ var dropText = [numDropReasons][2]string{
 	{"drop_nat_exhausted", "no free address and port in the NAT pool, or no room for a mapping"},
 	{"drop_nat_no_address", "masquerading by an interface that has no IPv4 address"},
 	{"drop_nat_clash", "protocol without ports whose NAT tuple is taken"},
+	{"drop_host_flows", "new flow of a source that has --max-flows-per-host"},
+	{"drop_host_rate", "new flow of a source that began --new-flows-per-host in this second"},
 	{"drop_table_full", "flow table full, nothing to evict"},
 	{"drop_strays_full", "no room to note where a flow is whose directions come to different workers"},
 	{"drop_helper", "refused by a helper"},

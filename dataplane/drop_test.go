@@ -130,6 +130,22 @@ var provocations = map[DropReason]provocation{
 		s.src = client2Addr
 		p.send(lan, build(p.t, lan, s))
 	}},
+	DropHostFlows: {
+		options: func(o *Options) { o.MaxFlowsPerHost = 2 },
+		do: func(p *path) {
+			for port := range uint16(3) {
+				p.send(lan, build(p.t, lan, udp(7000+port, 53)))
+			}
+		},
+	},
+	DropHostRate: {
+		options: func(o *Options) { o.NewFlowsPerHost = 2 },
+		do: func(p *path) {
+			for port := range uint16(6) { // in two seconds at most
+				p.send(lan, build(p.t, lan, udp(7000+port, 53)))
+			}
+		},
+	},
 	DropTableFull: {
 		options: func(o *Options) { o.MaxFlows = 1 },
 		do: func(p *path) { // an assured flow is never evicted

@@ -82,6 +82,7 @@ func (w *Worker) endFlow(idx uint32, k *flowtable.Keys, why flowtable.EndReason)
 	}
 	f.AddStatus(flowtable.StatusDying)
 	w.flows.nat.Release(t, idx)
+	w.hostEnded(idx)
 	t.RemoveKeys(idx, k)
 	w.count.flowsGone.Add(1)
 }

@@ -156,6 +156,9 @@ func (w *Worker) masterReply(e *flowtable.Expectation) *flowtable.Tuple {
 // insert puts a flow with the tuples of p and c into the table, which arms its
 // timer, and tells subscribers. e is what announced the flow, nil = nothing did.
 func (w *Worker) insert(p *pkt, c *nat.Choice, f *flowtable.NewFlow, e *flowtable.Expectation) {
+	if !w.hostAdmits(p) {
+		return
+	}
 	if w.takenElsewhere(&c.Reply) {
 		p.drop(DropNATClash)
 		return
@@ -189,6 +192,7 @@ func (w *Worker) insert(p *pkt, c *nat.Choice, f *flowtable.NewFlow, e *flowtabl
 	w.attachHelper(p, idx, e)
 	p.ref = flowtable.RefOf(idx, flowtable.DirOriginal)
 	w.count.flowsNew.Add(1)
+	w.hostBegan(&p.tuple, w.clock.now)
 	w.emitFlow(flowtable.EventNew, flowtable.ChangeState, idx)
 }
 

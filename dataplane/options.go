@@ -29,8 +29,11 @@ type Options struct {
 	// SkipChecksums trusts that received packets are intact; by default their
 	// checksums are verified (kernel: nf_conntrack_checksum).
 	SkipChecksums bool
-	ReversePath   ReversePath
-	DropBogons    bool // no flow from or to an address outside that is not the Internet's
+	// MaxFlowsPerHost and NewFlowsPerHost limit how many flows one source may have, and
+	// begin in one second, at most 65535; 0 = any number. See hosts.
+	MaxFlowsPerHost, NewFlowsPerHost int
+	ReversePath                      ReversePath
+	DropBogons                       bool // no flow from or to an address outside that is not the Internet's
 
 	XDP       xsk.AttachMode
 	ZeroCopy  xsk.ZeroCopy

@@ -115,6 +115,7 @@ func (r *restorer) flow(s *flowtable.SavedFlow) {
 		if !r.noteStrays(w, s, from, to) {
 			w.forgetStrays(idx)
 			w.flows.nat.Release(w.flows.table, idx)
+			w.hostEnded(idx)
 			w.flows.table.Remove(idx)
 			r.sum.NoRoom++
 			return
@@ -225,6 +226,7 @@ func (w *Worker) restore(s *flowtable.SavedFlow, f *nat.Former, now flowtable.Ti
 	idx, result := w.flows.table.Restore(s, now)
 	if result == flowtable.InsertOK {
 		w.flows.nat.Bind(w.flows.table, idx, &s.Orig, &choice)
+		w.hostBegan(&s.Orig, now)
 	}
 	return idx, result
 }

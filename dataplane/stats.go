@@ -42,6 +42,7 @@ func workerCounters() []named {
 		{"expect_new", "expectations made by helpers", func(w *Worker) uint64 { return w.count.expectNew.Load() }},
 		{"expect_used", "expectations whose flow came", func(w *Worker) uint64 { return w.count.expectUsed.Load() }},
 		{"expect_ended", "expectations that ended, for any reason", func(w *Worker) uint64 { return w.count.expectGone.Load() }},
+		{"host_uncounted", "flows whose source found no room to be counted, and is not limited", func(w *Worker) uint64 { return w.count.hostsUntold.Load() }},
 		{"helper_no_room", "flows that got no helper, or no master, for want of room", func(w *Worker) uint64 { return w.count.helperNoRoom.Load() }},
 	}
 	for r := range numDropReasons {
@@ -99,7 +100,7 @@ func (g *Gateway) SharedStats() []Counter {
 	l := g.Ledger()
 	memory := uint64(0)
 	for _, w := range g.workers {
-		memory += w.flows.table.MemoryBytes() + w.flows.nat.MemoryBytes()
+		memory += w.flows.table.MemoryBytes() + w.flows.nat.MemoryBytes() + w.hosts.memoryBytes()
 	}
 	routes := g.mirror.Stats()
 	readers, missed := g.shared.hub.readers()

@@ -22,6 +22,7 @@ type Worker struct {
 	burst   burst
 	clock   clock
 	flows   flowState
+	hosts   *hosts          // nil = sources have no limits
 	helper  helpers.Context // filled in for each packet that a helper sees
 	routes  routeState
 	edge    edge

@@ -68,6 +68,7 @@ func (g *Gateway) newWorker(id int) (*Worker, error) {
 		nat:   nat.NewTranslator(&g.opts.NAT, id, rand.Uint64(), table.Cap()+1, g.shared.use),
 		dying: make([]uint32, 0, BurstSize),
 	}
+	w.hosts = newHosts(&g.opts, table.Cap(), g.path.workers)
 	w.helper = helpers.Context{
 		Table: table, Expectations: g.shared.expect, Translator: w.flows.nat,
 		Counters: &helpers.Counters{}, Worker: uint8(id), Own: w.isLocal, Tell: w.emitExpectation,

@@ -76,6 +76,7 @@ func (c *runConfig) options(log *slog.Logger) dataplane.Options {
 
 		MaxFlows: c.MaxFlows, Queues: c.Queues, CPUs: c.CPUs, Steering: c.Steering, PassInvalid: c.PassInvalid,
 		ReversePath: c.ReversePath, DropBogons: c.DropBogons,
+		MaxFlowsPerHost: c.MaxFlowsPerHost, NewFlowsPerHost: c.NewFlowsPerHost,
 		SkipChecksums: c.NoChecksums, Accounting: c.Accounting, Timestamps: c.Timestamps,
 		XDP: c.XDP, ZeroCopy: c.ZeroCopy, BusyPoll: c.BusyPoll, Spin: c.Spin, RingSize: c.RingSize,
 		FrameSize: c.FrameSize, HugePages: c.HugePages, Log: log,

@@ -49,8 +49,10 @@ type runConfig struct {
 	NoChecksums bool // checksums of received packets are not verified
 	ReversePath dataplane.ReversePath
 	DropBogons  bool
-	Accounting  bool
-	Timestamps  bool
+
+	MaxFlowsPerHost, NewFlowsPerHost int // 0 = any number
+	Accounting                       bool
+	Timestamps                       bool
 
 	LogLevel  slog.Level
 	LogFormat string // "text" or "json"

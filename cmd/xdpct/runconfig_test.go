@@ -59,7 +59,7 @@ func TestRunConfigReadsEveryFlag(t *testing.T) {
 		"--xdp", "native", "--zerocopy", "on", "--busy-poll", "20", "--spin", "--ring-size", "4096", "--frame-size", "4096",
 		"--huge-pages", "off", "--timeouts", "rfc", "--timeout", "udp=45s", "--timeout", "tcp.established=7500",
 		"--tcp-loose=false", "--tcp-liberal", "--tcp-ignore-invalid-rst", "--tcp-max-retrans", "5", "--invalid", "pass", "--checksum", "off",
-		"--rp-filter", "strict", "--bogons", "drop", "--steering", "ports", "--log-level", "debug", "--log-format", "json")
+		"--rp-filter", "strict", "--bogons", "drop", "--max-flows-per-host", "2k", "--new-flows-per-host", "100/s", "--steering", "ports", "--log-level", "debug", "--log-format", "json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestRunConfigReadsEveryFlag(t *testing.T) {
 		XDP: xsk.AttachNative, ZeroCopy: xsk.ZeroCopyOn, HugePages: dataplane.HugePagesOff,
 		BusyPoll: 20 * time.Microsecond, Spin: true, RingSize: 4096, FrameSize: 4096,
 		Tracker:     flowtable.Tracker{Timeouts: timeouts, TCPLiberal: true, TCPIgnoreInvalidRST: true, TCPMaxRetrans: 5},
-		ReversePath: dataplane.ReversePathStrict, DropBogons: true,
+		ReversePath: dataplane.ReversePathStrict, DropBogons: true, MaxFlowsPerHost: 2000, NewFlowsPerHost: 100,
 		PassInvalid: true, NoChecksums: true, LogLevel: slog.LevelDebug, LogFormat: "json",
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {

@@ -29,6 +29,8 @@ type runFlags struct {
 	tcpMaxRetrans          uint8
 	invalid, checksum      string
 	rpFilter, bogons       string
+	flowsPerHost           string
+	newPerHost             string
 	accounting, timestamps bool
 	confine                bool
 	logLevel, logFormat    string
