@@ -165,6 +165,29 @@ func (w *Worker) handOverPieces(p *pkt, to int) {
 	w.edge.wake |= 1 << to
 }
 
+// join makes one packet of a datagram in pieces, for a helper: it reads text that is in
+// one piece only. It stays as it is if that would be longer than the frame or the MTU of
+// the way out in bytes (0 = not known).
+func (w *Worker) join(p *pkt, mtu uint16) {
+	limit := cap(p.frame)
+	if mtu != 0 {
+		limit = min(limit, int(p.hdr.L3)+int(mtu))
+	}
+	if int(p.hdr.End)+int(p.hdr.Beyond) > limit {
+		return
+	}
+	var h packet.Headers
+	whole := p.frame[:p.hdr.End]
+	for i := p.rest; i != 0; i = w.aside.release(i) {
+		b := w.piece(i, &h)
+		whole = append(whole, b[h.L4:h.End]...)
+		w.frames.put(w.aside.pool[i].addr)
+	}
+	p.rest, p.frame = 0, packet.Unfragment(whole, &p.hdr)
+	packet.Parse(p.frame, &p.hdr) // as it did when it came
+	w.count.joined.Add(1)
+}
+
 // translateRest gives the later pieces the addresses that the first one has now.
 func (w *Worker) translateRest(p *pkt) {
 	var h packet.Headers

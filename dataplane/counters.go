@@ -29,6 +29,7 @@ type counters struct {
 	icmpSent  counter
 	txErrors  counter
 	assembled counter // datagrams that came in pieces
+	joined    counter // of those, made one packet
 	eventLost counter
 
 	helperNoRoom counter

@@ -47,7 +47,11 @@ func (w *Worker) helpOne(p *pkt) {
 func (w *Worker) inspect(p *pkt, idx uint32, id helpers.ID) bool {
 	c := &w.helper
 	c.Index, c.Dir, c.Now = idx, p.ref.Dir(), w.clock.now
-	c.Headers, c.Frame, c.MTU = &p.hdr, p.frame, w.mtuAhead(idx, c.Dir)
+	c.Headers, c.MTU = &p.hdr, w.mtuAhead(idx, c.Dir)
+	if p.rest != 0 {
+		w.join(p, c.MTU)
+	}
+	c.Frame = p.frame
 	verdict := w.cfg.helpers.Packet(id, c)
 	switch verdict {
 	case helpers.VerdictAccept:

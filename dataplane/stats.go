@@ -36,6 +36,7 @@ func workerCounters() []named {
 		{"rss_mismatch", "packets that came to another queue than RSS, as told at the start, says: handed over", func(w *Worker) uint64 { return w.count.misspread.Load() }},
 		{"punted", "packets given to the kernel after a look at the flow table", func(w *Worker) uint64 { return w.count.punted.Load() }},
 		{"icmp_sent", "ICMP errors sent by the gateway itself", func(w *Worker) uint64 { return w.count.icmpSent.Load() }},
+		{"fragments_joined", "datagrams that came in pieces and were made one packet, for a helper", func(w *Worker) uint64 { return w.count.joined.Load() }},
 		{"fragments_assembled", "datagrams that came in pieces, with none missing", func(w *Worker) uint64 { return w.count.assembled.Load() }},
 		{"tx_errors", "times that the kernel refused to send (link down)", func(w *Worker) uint64 { return w.count.txErrors.Load() }},
 		{"events_lost", "events that found no room on their way to the readers", func(w *Worker) uint64 { return w.count.eventLost.Load() }},

@@ -68,7 +68,7 @@
 //
 // docs/deviations.md lists what differs from the kernel. Known limits: nothing
 // is seen inside TLS, and such connections pass untouched (counted as tls); text
-// is not read in IP fragments.
+// in IP fragments that the gateway cannot make one packet of is not read.
 //
 // Imports: flowtable, nat, packet.
 package helpers

@@ -66,14 +66,25 @@ func ftpPacket(c *Context) Verdict {
 		return VerdictAccept
 	}
 	if h.Fragment == packet.FragmentFirst {
-		c.note(CauseFragment)
-		return VerdictAccept
+		return fragmented(c)
 	}
 	if c.MTU != 0 && h.End-h.L3 > c.MTU {
 		return VerdictAccept // its sender will hear of it
 	}
 	g := segment{c: c, ext: ext, s: s, d: d, seq: t.Seq()}
 	return g.process()
+}
+
+// fragmented deals with a segment in IP fragments that is too long to be made one packet:
+// its text cannot be read. Where NAT would have to change that, or has changed it when
+// it was sent first, it must not pass.
+func fragmented(c *Context) Verdict {
+	c.note(CauseFragment)
+	g := segment{c: c, d: c.Dir}
+	if g.translated() {
+		return VerdictDrop
+	}
+	return VerdictAccept
 }
 
 // process puts the segment in its place in the stream: text that was changed

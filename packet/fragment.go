@@ -53,3 +53,33 @@ func fragmentHeader(frame []byte, h *Headers) int {
 	}
 	return at
 }
+
+// Unfragment makes a datagram of its own of a first fragment that the data of all
+// others has been put behind, and returns it: without a fragment header, and with the
+// length that it has now. h has to be read again.
+//
+// Precondition: h comes from Parse of the first fragment; frame is no longer than the
+// longest datagram.
+func Unfragment(frame []byte, h *Headers) []byte {
+	if h.Family == IPv4 {
+		ip := IPv4Header(frame[h.L3:])
+		ip.SetTotalLen(uint16(len(frame) - int(h.L3)))
+		binary.BigEndian.PutUint16(ip[6:], binary.BigEndian.Uint16(ip[6:])&ipv4DontFragment)
+		ip.SetChecksum(0)
+		ip.SetChecksum(Fold(Sum(ip[:ip.HeaderLen()], 0)))
+		return frame
+	}
+	ip := IPv6Header(frame[h.L3:])
+	named, next := int(h.L3)+6, int(h.L3)+IPv6Len // where the next header is named, and begins
+	for at := fragmentHeader(frame, h); next < at; {
+		n := (int(frame[next+1]) + 1) * 8
+		if frame[named] == protoAuth {
+			n = (int(frame[next+1]) + 2) * 4
+		}
+		named, next = next, next+n
+	}
+	frame[named] = frame[next]
+	frame = frame[:next+copy(frame[next:], frame[next+IPv6FragmentLen:])]
+	ip.SetPayloadLen(uint16(len(frame) - int(h.L3) - IPv6Len))
+	return frame
+}
