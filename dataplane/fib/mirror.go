@@ -293,6 +293,6 @@ func (m *Mirror) logChange(prev, s *Snapshot) {
 			continue
 		}
 		m.log.Info("port state", "port", p.Name, "ifindex", p.Ifindex, "up", p.Up, "mtu", p.MTU,
-			"address4", p.Addr4.String(), "address6", p.Addr6.String())
+			"address4", p.Addr4, "address6", p.Addr6)
 	}
 }
