@@ -95,6 +95,7 @@ type Port struct {
 	Driver     string    `json:"driver"`                   // as ethtool -i shows it
 	AttachMode string    `json:"attach_mode"`              // "native" or "generic"
 	Copy       string    `json:"copy"`                     // "zero-copy" or "copy"
+	CopyReason string    `json:"copy_reason,omitempty"`    // why packets are copied although --zerocopy is auto
 	Queues     int       `json:"queues"`                   // queues with a socket
 	Steering   string    `json:"steering"`                 // how packets find their worker: "rss", "ports", "rss:tcp4,tcp6", or "-" with one worker
 	Notes      []string  `json:"steering_notes,omitempty"` // why not all by RSS, and what would help

@@ -68,14 +68,15 @@ func (b *backend) Ports() []control.Port {
 		b.log.Error("cannot read the counters of the ports", "error", err)
 	}
 	var ports []control.Port
-	for _, p := range infos {
+	for i := range infos {
+		p := &infos[i]
 		var notes []string
 		for _, n := range p.Notes {
 			notes = append(notes, n.String())
 		}
 		ports = append(ports, control.Port{
 			Name: p.Name, Role: p.Realm.String(), Driver: p.Driver, AttachMode: p.Attach.String(),
-			Copy: copyMode(p.ZeroCopy), Queues: p.Queues, Steering: p.Steering, MTU: p.MTU, LinkUp: p.LinkUp,
+			Copy: copyMode(p.ZeroCopy), CopyReason: copyReason(p), Queues: p.Queues, Steering: p.Steering, MTU: p.MTU, LinkUp: p.LinkUp,
 			RXPackets: p.RXPackets, TXPackets: p.TXPackets, Drops: p.Lost, Notes: notes, Counters: convert(p.Decisions),
 		})
 	}

@@ -96,6 +96,9 @@ func logPorts(log *slog.Logger, gw *dataplane.Gateway) {
 	if err != nil {
 		log.Warn("cannot describe the ports", "error", err)
 	}
+	if len(ports) > 0 && ports[0].Copied != nil { // the same for all
+		log.Warn("packets are copied: one port that cannot do zero-copy keeps all from it", "because", ports[0].Copied)
+	}
 	for _, p := range ports {
 		log.Info("port", "name", p.Name, "role", p.Realm.String(), "driver", p.Driver,
 			"xdp", p.Attach.String(), "copy", copyMode(p.ZeroCopy), "queues", p.Queues, "steering", p.Steering, "mtu", p.MTU)
@@ -115,4 +118,13 @@ func copyMode(zeroCopy bool) string {
 		return "zero-copy"
 	}
 	return "copy"
+}
+
+// copyReason says why packets are copied although they need not be; "" if there is
+// nothing to say.
+func copyReason(p *dataplane.PortInfo) string {
+	if p.Copied == nil {
+		return ""
+	}
+	return p.Copied.Error()
 }

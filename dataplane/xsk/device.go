@@ -107,6 +107,10 @@ func unsupported(err error) error {
 // receives and sends.
 func (d *Device) Queues() int { return min(d.RXQueues, d.TXQueues) }
 
+// SeparateTX reports whether the driver sends from a NAPI instance of its own, which a
+// busy poll of the receive queue leaves alone: drivers/net/virtio_net.c.
+func (d *Device) SeparateTX() bool { return d.Driver == "virtio_net" }
+
 // FitsFrame reports whether the largest packet of the device fits into the
 // frames of u. A VLAN tag is not counted: tagged frames are not ours.
 func (d *Device) FitsFrame(u *UMEM) bool { return d.MTU+ethernetHeader <= u.MaxPacket() }

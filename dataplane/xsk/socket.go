@@ -68,6 +68,9 @@ type SocketOptions struct {
 	BusyPoll time.Duration
 	// BusyPollBudget is the number of packets per poll; 0 = 64.
 	BusyPollBudget int
+	// SeparateTX says that polling the device does not make it send, see
+	// Device.SeparateTX.
+	SeparateTX bool
 }
 
 // Socket is an AF_XDP socket bound to one queue of one port.
@@ -76,6 +79,7 @@ type Socket struct {
 	umem     *UMEM
 	busyPoll bool
 	zeroCopy bool
+	copied   error // why ZeroCopyAuto came to copy mode
 
 	rx         ring[Desc]
 	tx         ring[Desc]
@@ -116,17 +120,29 @@ func Open(o SocketOptions) (*Socket, error) {
 // same ZeroCopy, in that order: all or none. With ZeroCopyAuto, zero-copy is
 // used if every port can do it. If one cannot, all sockets are in copy mode:
 // the mode belongs to the UMEM, so a frame cannot be zero-copy on one port and
-// copied on the other.
+// copied on the other; CopyReason then names the port that is the reason.
 func OpenAll(options []SocketOptions) ([]*Socket, error) {
-	sockets, err := openEach(options)
-	if err == nil || len(options) == 0 || options[0].ZeroCopy != ZeroCopyAuto || !errors.Is(err, ErrNoZeroCopy) {
-		return sockets, err
+	if len(options) == 0 || options[0].ZeroCopy != ZeroCopyAuto {
+		return openEach(options)
 	}
-	off := slices.Clone(options)
-	for i := range off {
-		off[i].ZeroCopy = ZeroCopyOff
+	sockets, reason := openEach(inMode(options, ZeroCopyOn))
+	if !errors.Is(reason, ErrNoZeroCopy) {
+		return sockets, reason
 	}
-	return openEach(off)
+	sockets, err := openEach(inMode(options, ZeroCopyOff))
+	for _, s := range sockets {
+		s.copied = reason
+	}
+	return sockets, err
+}
+
+// inMode returns options with another ZeroCopy.
+func inMode(options []SocketOptions, mode ZeroCopy) []SocketOptions {
+	changed := slices.Clone(options)
+	for i := range changed {
+		changed[i].ZeroCopy = mode
+	}
+	return changed
 }
 
 // portName returns how error messages call the port.
@@ -234,6 +250,13 @@ func (s *Socket) setUp(o *SocketOptions) error {
 		return fmt.Errorf("read XDP_OPTIONS: %w", err)
 	}
 	s.zeroCopy = options&unix.XDP_OPTIONS_ZEROCOPY != 0
+	if s.zeroCopy && s.busyPoll && o.SeparateTX {
+		// Else the kernel takes polling for enough and no longer wakes the driver up to
+		// send (net/xdp/xsk.c, xsk_no_wakeup).
+		if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_PREFER_BUSY_POLL, 0); err != nil {
+			return fmt.Errorf("have busy polling and wakeups: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -322,6 +345,7 @@ func (s *Socket) bindMode(o *SocketOptions, first bool) error {
 		case o.ZeroCopy == ZeroCopyOn:
 			return fmt.Errorf("bind: %w: %w", ErrNoZeroCopy, err)
 		}
+		s.copied = fmt.Errorf("bind: %w: %w", ErrNoZeroCopy, err)
 	}
 	sa.Flags = unix.XDP_COPY | unix.XDP_USE_NEED_WAKEUP
 	return explainBind(s.bind(sa))
@@ -381,6 +405,11 @@ func (s *Socket) FD() int { return s.fd }
 // (XDP_OPTIONS). It says so even below a generic-mode program, see
 // Program.Mode.
 func (s *Socket) ZeroCopy() bool { return s.zeroCopy }
+
+// CopyReason returns why a socket that was opened with ZeroCopyAuto is in copy mode:
+// an error that wraps ErrNoZeroCopy. It is nil in zero-copy mode, and in copy mode if
+// that was asked for.
+func (s *Socket) CopyReason() error { return s.copied }
 
 // Ifindex returns the index of the port's interface.
 func (s *Socket) Ifindex() int { return s.ifindex }
