@@ -2,6 +2,7 @@ package lab
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -287,6 +288,15 @@ func (g *Gateway) stats(t testing.TB) (totals map[string]uint64, workers []map[s
 	if g.Kernel() {
 		return nil, nil
 	}
+	totals, workers, err := ParseStats(g.Command(t, "stats", "-o", "json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return totals, workers
+}
+
+// ParseStats reads the counters of `xdpct stats -o json`: totals, and of each worker.
+func ParseStats(out string) (totals map[string]uint64, workers []map[string]uint64, err error) {
 	type counters []struct {
 		Name  string
 		Value uint64
@@ -295,9 +305,8 @@ func (g *Gateway) stats(t testing.TB) (totals map[string]uint64, workers []map[s
 		Totals  counters
 		Workers []struct{ Counters counters }
 	}
-	out := g.Command(t, "stats", "-o", "json")
 	if err := json.Unmarshal([]byte(out), &stats); err != nil {
-		t.Fatalf("xdpct stats -o json: %v\n%s", err, out)
+		return nil, nil, fmt.Errorf("xdpct stats -o json: %w: %s", err, out)
 	}
 	byName := func(list counters) map[string]uint64 {
 		m := make(map[string]uint64)
@@ -309,5 +318,5 @@ func (g *Gateway) stats(t testing.TB) (totals map[string]uint64, workers []map[s
 	for _, w := range stats.Workers {
 		workers = append(workers, byName(w.Counters))
 	}
-	return byName(stats.Totals), workers
+	return byName(stats.Totals), workers, nil
 }

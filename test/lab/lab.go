@@ -39,6 +39,21 @@ type Lab struct {
 // without root or without a built binary the test fails.
 func New(t testing.TB, queues int) *Lab {
 	t.Helper()
+	l := newLab(t, "up", fmt.Sprint(queues))
+	l.Gateway = &Namespace{Name: l.name + "-gateway"}
+	return l
+}
+
+// NewEnds builds a lab without a gateway: Gateway is nil, and eth0 of client and
+// server are TAP devices for a virtual machine, see OpenTAP.
+func NewEnds(t testing.TB) *Lab {
+	t.Helper()
+	return newLab(t, "ends")
+}
+
+// newLab builds a lab by a verb of scripts/lab.
+func newLab(t testing.TB, verb string, args ...string) *Lab {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("this test needs root for network namespaces and AF_XDP: sudo make test-root")
 	}
@@ -50,7 +65,6 @@ func New(t testing.TB, queues int) *Lab {
 		root:   root,
 	}
 	l.Client = &Namespace{Name: l.name + "-client"}
-	l.Gateway = &Namespace{Name: l.name + "-gateway"}
 	l.Server = &Namespace{Name: l.name + "-server"}
 	// vsftpd serves as user ftp, which has to be able to get here.
 	for dir := l.Dir; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
@@ -59,7 +73,7 @@ func New(t testing.TB, queues int) *Lab {
 		}
 	}
 	t.Cleanup(func() { l.remove(t) })
-	l.Script(t, "up", fmt.Sprint(queues))
+	l.Script(t, verb, args...)
 	return l
 }
 
