@@ -30,6 +30,11 @@ setup: ## install the Debian packages that demo and tests need (root)
 setup-generate: ## install what `make generate` needs: clang, llvm, libbpf (root)
 	@scripts/setup generate
 
+.PHONY: setup-zerocopy
+setup-zerocopy: setup ## install QEMU and fetch the kernel for `make test-zerocopy` (root)
+	@scripts/setup zerocopy
+	@scripts/zerocopy-kernel
+
 .PHONY: build
 build: ## build the static bin/xdpct (needs Go only)
 	@mkdir -p bin
@@ -85,7 +90,11 @@ test-unit: ## unit tests of all packages (those that need root skip without it)
 
 .PHONY: test-root
 test-root: build ## real programs and the kernel against xdpct, in namespaces (root)
-	go test -p 1 -count=1 -timeout 8m ./test/... $(E2E)
+	go test -p 1 -count=1 -timeout 8m $$(go list ./test/... | grep -v /test/zerocopy) $(E2E)
+
+.PHONY: test-zerocopy
+test-zerocopy: setup-zerocopy build ## AF_XDP zero-copy for real, in a virtual machine (root, 3 minutes)
+	go test -v -count=1 -timeout 15m ./test/zerocopy
 
 # How long random scripts are played; SEED=N begins with those of a seed.
 RANDOM_TIME ?= 2m

@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/asavie/xdp v0.3.3
+	github.com/cavaliergopher/cpio v1.0.1
 	github.com/cilium/ebpf v0.22.0
 	github.com/dgryski/go-metro v0.0.0-20250106013310-edb8663e5e33
 	github.com/elastic/go-seccomp-bpf v1.6.0

@@ -1,0 +1,164 @@
+package zerocopy
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/xdpct/xdpct/test/lab"
+)
+
+// fileSize is the length in bytes of what is carried over TCP: more packets than
+// there are frames, so that each frame goes round.
+const fileSize = 6_000_000
+
+// udpFlows is the number of UDP exchanges, each from a port of its own.
+const udpFlows = 64
+
+// exchangeUDP sends datagrams of all sizes, each from a port of its own; what comes
+// back has to be the same. One that is lost, as may be on a busy host, is sent again.
+const exchangeUDP = `
+import os, socket, sys
+for i in range(int(sys.argv[2])):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(5)
+    s.connect((sys.argv[1], 7))
+    sent = os.urandom(1 + i * 1471 // int(sys.argv[2]))
+    for attempt in range(5):
+        s.send(sent)
+        try:
+            answer = s.recv(2000)
+        except TimeoutError:
+            continue
+        if answer != sent: sys.exit(f"datagram {i}: sent {sent}, answer {answer}")
+        break
+    else: sys.exit(f"datagram {i}: no answer")
+`
+
+// site is what the client finds at the server.
+type site struct {
+	l     *lab.Lab
+	files string // what HTTP and FTP serve
+}
+
+// newSite starts the servers: HTTP and FTP, with file.bin, and UDP echo.
+func newSite(t *testing.T, l *lab.Lab) *site {
+	t.Helper()
+	s := &site{l: l, files: l.Serve(t, l.Server)}
+	content := make([]byte, fileSize)
+	_, _ = rand.Read(content) // never fails
+	if err := os.WriteFile(filepath.Join(s.files, "file.bin"), content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l.Server.StartServer(t, "udp", 7, "socat", "UDP4-RECVFROM:7,fork", "PIPE")
+	return s
+}
+
+// carry has all kinds of traffic carried, both ways, and checks what arrives: ping,
+// UDP, TCP, FTP in active mode.
+func (s *site) carry(t *testing.T) {
+	t.Helper()
+	s.ping(t)
+	s.l.Client.Run(t, "/usr/bin/python3", "-c", exchangeUDP, lab.ServerAddr, fmt.Sprint(udpFlows))
+	got := filepath.Join(s.l.Dir, "got")
+	curl := func(args ...string) {
+		s.l.Client.Run(t, append([]string{"curl", "-sS", "--max-time", "60"}, args...)...)
+	}
+	curl("-o", got, "http://"+lab.ServerAddr+"/file.bin")
+	s.checkSame(t, got)
+	curl("--ftp-port", "-", "-o", got, "ftp://"+lab.ServerAddr+"/file.bin")
+	s.checkSame(t, got)
+	uploaded := filepath.Join(s.files, "upload", "file.bin")
+	curl("--ftp-port", "-", "-T", got, "ftp://"+lab.ServerAddr+"/upload/file.bin")
+	s.checkSame(t, uploaded)
+	if err := os.Remove(uploaded); err != nil { // vsftpd overwrites nothing
+		t.Error(err)
+	}
+}
+
+// ping waits until a packet comes there and back, and demands that five more do.
+func (s *site) ping(t *testing.T) {
+	t.Helper()
+	lab.Eventually(t, patience, "the server answers", func() bool {
+		return s.l.Client.Try("ping", "-q", "-c1", "-W1", lab.ServerAddr).Status == 0
+	})
+	if r := s.l.Client.Try("ping", "-q", "-c5", "-i0.1", "-W10", lab.ServerAddr); r.Status != 0 || !bytes.Contains([]byte(r.Stdout), []byte(" 0% packet loss")) {
+		t.Errorf("not every ping is answered:\n%s", r.Output())
+	}
+}
+
+// checkSame compares a file with file.bin.
+func (s *site) checkSame(t *testing.T, path string) {
+	t.Helper()
+	want, err := os.ReadFile(filepath.Join(s.files, "file.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(want, got) {
+		t.Errorf("%s: %d bytes have become %d others on their way", filepath.Base(path), len(want), len(got))
+	}
+}
+
+// upload is a file on its way from the client to the server over one TCP connection.
+type upload struct {
+	s      *site
+	sender *lab.Process
+	server *lab.Process
+	to     string
+}
+
+// startUpload begins to send n times file.bin and returns when data has arrived.
+func (s *site) startUpload(t *testing.T, n int) *upload {
+	t.Helper()
+	u := &upload{s: s, to: filepath.Join(s.l.Dir, "uploaded")}
+	u.server = s.l.Server.StartServer(t, "tcp", 9000, "socat", "-u", "TCP4-LISTEN:9000,reuseaddr", "CREATE:"+u.to)
+	u.sender = s.l.Client.Start(t, "bash", "-c", fmt.Sprintf(`for i in {1..%d}; do cat %s/file.bin; done | socat -u - TCP4:%s:9000`, n, s.files, lab.ServerAddr))
+	u.waitFor(t, 1)
+	return u
+}
+
+// size is how much has arrived, in bytes.
+func (u *upload) size() int64 {
+	info, err := os.Stat(u.to)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// waitFor waits until n more bytes have arrived.
+func (u *upload) waitFor(t *testing.T, n int64) {
+	t.Helper()
+	want := u.size() + n
+	lab.Eventually(t, patience, "the upload goes on", func() bool { return u.size() >= want })
+}
+
+// finish waits for the end of the upload and checks what has arrived.
+func (u *upload) finish(t *testing.T) {
+	t.Helper()
+	for _, p := range []*lab.Process{u.sender, u.server} {
+		if r := p.Wait(t, 2*patience); r.Status != 0 {
+			t.Errorf("upload: ended with %d: %s", r.Status, r.Output())
+		}
+	}
+	want, err := os.ReadFile(filepath.Join(u.s.files, "file.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(u.to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; len(got) >= len(want) && bytes.Equal(got[:len(want)], want); got = got[len(want):] {
+	}
+	if len(got) != 0 {
+		t.Errorf("what has arrived differs %d bytes before its end", len(got))
+	}
+}
