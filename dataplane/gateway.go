@@ -43,7 +43,7 @@ type Gateway struct {
 	closing sync.Once
 	change  sync.RWMutex // held while settings change; guards opts.Tracker
 	taken   Restored     // what Restore did
-	replug  *replugger // nil before Start
+	replug  *replugger   // nil before Start
 
 	framesLost atomic.Int64 // frames that drivers of deleted interfaces kept
 }
