@@ -81,6 +81,9 @@ VULNCHECK := golang.org/x/vuln/cmd/govulncheck@latest
 vulncheck: ## known vulnerabilities in what the code calls (needs the network)
 	go run $(VULNCHECK) ./...
 
+# End-to-end tests in which several threads meet.
+RACE_E2E := Queues|Crossed|Events|Reader|Delete|Flush|Programs|Interface|Routes|Address|Reload|State|Restart|Expect
+
 .PHONY: test
 test: setup build vet test-unit test-root fuzz-short ## everything, as CI runs it (root, < 10 min)
 
@@ -95,6 +98,20 @@ test-root: build ## real programs and the kernel against xdpct, in namespaces (r
 .PHONY: test-zerocopy
 test-zerocopy: setup-zerocopy build ## AF_XDP zero-copy for real, in a virtual machine (root, 3 minutes)
 	go test -v -count=1 -timeout 15m ./test/zerocopy
+
+# What the invariants build does is in dataplane/invariants_on.go.
+.PHONY: test-invariants
+test-invariants: ## unit and end-to-end tests with a build that follows each frame and poisons what is freed (root)
+	go test -tags invariants ./dataplane/... ./flowtable ./nat ./helpers
+	go build -trimpath -tags invariants -o dist/xdpct-invariants ./cmd/xdpct
+	XDPCT=$(CURDIR)/dist/xdpct-invariants go test -count=1 -timeout 12m ./test/e2e $(E2E)
+
+# Needs gcc. Memory that is not Go's (rings, tables) is not watched.
+.PHONY: test-race
+test-race: ## unit tests, and end-to-end tests of control paths and hand-over, with the race detector (root)
+	CGO_ENABLED=1 go test -race ./control ./dataplane/... ./flowtable ./nat ./helpers ./cmd/...
+	CGO_ENABLED=1 go build -race -trimpath -o dist/xdpct-race ./cmd/xdpct
+	XDPCT=$(CURDIR)/dist/xdpct-race go test -count=1 -timeout 12m ./test/e2e -run '$(RACE_E2E)'
 
 # How long random scripts are played; SEED=N begins with those of a seed.
 RANDOM_TIME ?= 2m

@@ -48,6 +48,7 @@ func (w *Worker) expireSome(budget int) {
 func (w *Worker) everyTick() {
 	w.publishLedger()
 	w.sweepFragments()
+	w.checkTables()
 	if w.id != 0 || w.swept-w.sweptExpect < flowtable.TicksPerSecond {
 		return
 	}

@@ -16,14 +16,15 @@ type framePool struct {
 	worker    int             //
 	back      []*spsc[uint64] // back[w]: frames of worker w that were freed here
 	arriving  []*spsc[uint64] // arriving[w]: own frames that worker w freed
+	check     *frameCheck     // shared by all pools; does something in the invariants build
 }
 
 // newFramePools splits a UMEM of frames × size bytes evenly.
-func newFramePools(workers, framesEach int, frameSize uint64) []*framePool {
+func newFramePools(workers, framesEach int, frameSize uint64, check *frameCheck) []*framePool {
 	pools := make([]*framePool, workers)
 	for w := range pools {
 		p := &framePool{
-			free: make([]uint64, 0, framesEach), frameSize: frameSize,
+			free: make([]uint64, 0, framesEach), frameSize: frameSize, check: check,
 			share: uint64(framesEach) * frameSize, worker: w,
 			base:     uint64(w) * uint64(framesEach) * frameSize,
 			back:     make([]*spsc[uint64], workers),
@@ -49,6 +50,9 @@ func newFramePools(workers, framesEach int, frameSize uint64) []*framePool {
 // put frees the frame that addr lies in, here or at its home.
 func (p *framePool) put(addr uint64) {
 	addr &^= p.frameSize - 1
+	if invariants { // a call of nothing would keep put from being inlined
+		p.check.freed(addr)
+	}
 	if addr-p.base >= p.share {
 		p.sendHome(addr)
 		return
@@ -79,6 +83,7 @@ func (p *framePool) take(addrs []uint64) int {
 	rest := len(p.free) - n
 	copy(addrs, p.free[rest:])
 	p.free = p.free[:rest]
+	p.check.taken(addrs[:n])
 	return n
 }
 

@@ -180,7 +180,7 @@ func (g *Gateway) makeFrames() error {
 		return fmt.Errorf("frames take %d huge pages of 2 MiB and there are not as many free: reserve them with `sysctl vm.nr_hugepages=N` or use --huge-pages auto",
 			(umem.Size()+1<<21-1)>>21)
 	}
-	g.pools = newFramePools(g.path.workers, perWorker, uint64(g.opts.FrameSize))
+	g.pools = newFramePools(g.path.workers, perWorker, uint64(g.opts.FrameSize), newFrameCheck(umem))
 	return nil
 }
 

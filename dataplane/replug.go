@@ -125,6 +125,7 @@ func (r *replugger) reclaim(s *xsk.Socket, w *Worker) {
 		r.gw.opts.Log.Warn("socket of a deleted interface", "error", err)
 	}
 	_ = w.do(context.Background(), func(w *Worker) {
+		w.frames.check.completed(frames)
 		for _, addr := range frames {
 			w.frames.put(addr)
 		}

@@ -24,6 +24,7 @@ func (w *Worker) receive(b *burst, q *rxQueue) int {
 		return b.n
 	}
 	b.n = q.sock.Receive(q.descs[:])
+	w.frames.check.received(q.descs[:b.n])
 	q.missing += b.n
 	for i := range b.n {
 		d := &q.descs[i]
@@ -54,8 +55,11 @@ func (w *Worker) refill(q *rxQueue) {
 	for q.missing > 0 {
 		n := w.frames.take(addrs[:min(q.missing, BurstSize)])
 		put := q.sock.Fill(addrs[:n])
+		w.frames.check.filled(addrs[:put])
 		q.missing -= put
-		w.frames.free = append(w.frames.free, addrs[put:n]...)
+		for _, addr := range addrs[put:n] {
+			w.frames.put(addr)
+		}
 		if put < BurstSize {
 			break
 		}

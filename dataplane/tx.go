@@ -63,7 +63,9 @@ func (w *Worker) flushPort(port uint8) {
 	o := &w.ports[port]
 	sent := 0
 	for try := 0; sent < o.queued && try < 2; try++ {
-		sent += o.tx.Transmit(o.batch[sent:o.queued])
+		n := o.tx.Transmit(o.batch[sent:o.queued])
+		w.frames.check.sent(o.batch[sent : sent+n])
+		sent += n
 		w.kick(port)
 		w.reap(o.tx)
 	}
@@ -91,7 +93,7 @@ func (w *Worker) kick(port uint8) {
 func (w *Worker) reap(s *xsk.Socket) {
 	var done [BurstSize]uint64
 	for {
-		n := s.Complete(done[:])
+		n := w.takeBack(s, done[:])
 		for _, addr := range done[:n] {
 			w.frames.put(addr)
 		}
@@ -99,4 +101,11 @@ func (w *Worker) reap(s *xsk.Socket) {
 			return
 		}
 	}
+}
+
+// takeBack takes frames that the kernel has sent off a completion ring.
+func (w *Worker) takeBack(s *xsk.Socket, done []uint64) int {
+	n := s.Complete(done)
+	w.frames.check.completed(done[:n])
+	return n
 }

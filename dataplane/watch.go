@@ -27,7 +27,13 @@ type watcher struct {
 	received  uint64 // packets until the last look
 	misspread uint64 // of them to another queue than RSS says
 	strange   bool   // too many since the look before
+	least     int    // frames missing at the look of the last watchLooks that missed fewest
+	looks     int    // since least began anew
 }
+
+// watchLooks is over how many looks frames have to be missing to be lost: the counts of
+// workers are up to a tick old, so a single look says nothing on a gateway at work.
+const watchLooks = 60
 
 // watch looks at the tables until ctx ends.
 func (g *Gateway) watch(ctx context.Context) {
@@ -45,6 +51,7 @@ func (g *Gateway) watch(ctx context.Context) {
 			used, size = max(used, t.Len()*100/t.Cap()), size+t.Cap()
 		}
 		w.look(used, size, g.sum(func(c *counters) uint64 { return c.tableFull.Load() }))
+		w.account(g.Ledger().Missing, g.path.workers*2*BurstSize)
 		w.compare(g.received(), g.sum(func(c *counters) uint64 { return c.misspread.Load() }))
 	}
 }
@@ -64,6 +71,21 @@ func (w *watcher) look(percent, size int, refused uint64) {
 		w.log.Error("flow table is full: new flows are refused", "refused", refused-w.refused, "max_flows", size)
 	}
 	w.refused = refused
+}
+
+// account judges the ledger of the frames: how many are in no place of it, and how many
+// may be in the workers' hands. A leak ends in a gateway that forwards nothing, so it is
+// told as soon as it is certain.
+func (w *watcher) account(missing, inHand int) {
+	if w.looks == 0 || missing < w.least {
+		w.least = missing
+	}
+	if w.looks++; w.looks < watchLooks {
+		return
+	}
+	if w.looks = 0; w.least > inHand {
+		w.log.Error("frames are lost, please report this: restart before none is left", "missing", w.least)
+	}
 }
 
 // compare judges how the NICs spread packets: received so far, and those of them

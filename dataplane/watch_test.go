@@ -42,3 +42,23 @@ func TestWatcherTellsEachLevelOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestWatcherFindsLostFrames: what is missing in every look for a minute is lost, what is
+// missing now and then is on its way.
+func TestWatcherFindsLostFrames(t *testing.T) {
+	var log bytes.Buffer
+	w := watcher{log: slog.New(slog.NewTextHandler(&log, nil))}
+	for look := range 3 * watchLooks {
+		w.account(200+look%50, 256)
+		w.account(-look, 256)
+	}
+	if log.Len() > 0 {
+		t.Errorf("frames that come and go: %q", log.String())
+	}
+	for look := range 2 * watchLooks {
+		w.account(300+look, 256)
+	}
+	if !strings.Contains(log.String(), "missing=300") {
+		t.Errorf("300 frames are always missing: %q", log.String())
+	}
+}

@@ -382,6 +382,7 @@ func (t *Table) takeRecord() uint32 {
 		return 0
 	}
 	if idx := t.freeFlow; idx != 0 {
+		t.checkPoison(idx)
 		t.freeFlow = t.flows[idx].next
 		next := RefOf(t.freeFlow, DirOriginal)
 		prefetchFlows(&t.flows[0], &next, 1)
@@ -406,6 +407,7 @@ func (t *Table) coolRecord(idx uint32) {
 
 // freeRecord puts a record on the free list; its generation is odd.
 func (t *Table) freeRecord(idx uint32) {
+	t.poison(idx)
 	t.flows[idx].next = t.freeFlow
 	t.freeFlow = idx
 }

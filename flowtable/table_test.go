@@ -1,7 +1,6 @@
 package flowtable
 
 import (
-	"fmt"
 	"testing"
 	"unsafe"
 
@@ -58,57 +57,10 @@ func mustInsert(t testing.TB, tb *Table, orig Tuple, timeout, now Tick) uint32 {
 // lookup is Lookup with the hash.
 func (t *Table) lookup(tu Tuple, now Tick) Ref { return t.Lookup(&tu, t.Hash(&tu), now) }
 
-// checkIndex walks the whole index and compares it with the records.
-func (t *Table) checkIndex() error {
-	overflow := make(map[uint32]int)
-	seen := make(map[Ref]bool)
-	for b := range t.buckets {
-		bk := &t.buckets[b]
-		for i := range bucketSlots {
-			tag, ref := bk.tag(i), bk.refs[i]
-			if (tag == 0) != (ref == 0) {
-				return fmt.Errorf("bucket %d slot %d: tag %d with ref %d", b, i, tag, ref)
-			}
-			away := bk.away>>i&1 != 0
-			if tag == 0 {
-				if away {
-					return fmt.Errorf("bucket %d slot %d: empty and away", b, i)
-				}
-				continue
-			}
-			if seen[ref] {
-				return fmt.Errorf("ref %d is twice in the index", ref)
-			}
-			seen[ref] = true
-			var tu Tuple
-			t.Tuple(ref.Index(), ref.Dir(), &tu)
-			hash := t.Hash(&tu)
-			home := t.bucketOf(hash)
-			where := home
-			if away {
-				where = t.alternative(home, tag)
-				overflow[home]++
-			}
-			if where != uint32(b) || tag != tagOf(hash) {
-				return fmt.Errorf("ref %d is in bucket %d (away %v, tag %d), not where it hashes", ref, b, away, tag)
-			}
-		}
-	}
-	for b := range t.buckets {
-		if int(t.buckets[b].overflow) != overflow[uint32(b)] {
-			return fmt.Errorf("bucket %d counts %d overflowed keys, has %d", b, t.buckets[b].overflow, overflow[uint32(b)])
-		}
-	}
-	if len(seen) != 2*t.Len() {
-		return fmt.Errorf("%d keys in the index for %d flows", len(seen), t.Len())
-	}
-	return nil
-}
-
-// checkTable checks the index and fails.
+// checkTable checks the table and fails.
 func checkTable(t testing.TB, tb *Table) {
 	t.Helper()
-	if err := tb.checkIndex(); err != nil {
+	if err := tb.Check(); err != nil {
 		t.Fatal(err)
 	}
 }

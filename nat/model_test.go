@@ -313,6 +313,9 @@ func (m *allMappings) check(rt *rapid.T) {
 			recorded[pair{f.in, f.ext}] = true
 		}
 	}
+	if err := m.n.Check(m.table); err != nil {
+		rt.Fatal(err)
+	}
 	if got := m.n.m.inUse(); got != len(recorded) {
 		rt.Fatalf("%d mappings are recorded, want %d: %v", got, len(recorded), recorded)
 	}
