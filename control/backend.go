@@ -34,6 +34,9 @@ type Backend interface {
 	// by, and returns how many. each is called with those that are gone.
 	DeleteExpectations(ctx context.Context, by flowtable.Process, match func(*flowtable.Expectation) bool,
 		each func(*flowtable.Expectation)) (int, error)
+	// Reload changes the gateway to what its file of settings says now: all or, with
+	// an error, nothing. ErrBadRequest means that the file is wrong.
+	Reload(ctx context.Context, r ReloadRequest) (Reloaded, error)
 	// Version returns the version of the running gateway ("v0.1.0").
 	Version() string
 }
@@ -48,6 +51,18 @@ type Deletion struct {
 	// and the number of its worker; nil = nobody wants to know. Both functions
 	// are called by the goroutine that called Delete.
 	Each func(worker int, s *flowtable.Snapshot)
+}
+
+// ReloadRequest asks for settings to be read again.
+type ReloadRequest struct {
+	By    flowtable.Process // who asks, which events tell
+	Flush bool              // remove all flows afterwards
+}
+
+// Reloaded is what a reload has done.
+type Reloaded struct {
+	Changed []string // names of the flags that are different now
+	Ended   int      // flows that were removed
 }
 
 // Subscription is one reader's view of the event stream.

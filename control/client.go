@@ -84,6 +84,20 @@ func (c *Client) Change(ctx context.Context, path string) (Result, error) {
 	return results(resp.Header)
 }
 
+// Reload makes the gateway read its settings again, and copies to out what has
+// changed.
+func (c *Client) Reload(ctx context.Context, q url.Values, out io.Writer) (Result, error) {
+	resp, err := c.do(ctx, http.MethodPost, "/reload", q)
+	if err != nil {
+		return Result{}, err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(out, resp.Body); err != nil {
+		return Result{}, fmt.Errorf("read from %s: %w", c.path, err)
+	}
+	return results(resp.Header)
+}
+
 // Events copies events to out as they come, and tells losses on notices, until
 // ctx ends (which is no error) or the gateway goes.
 func (c *Client) Events(ctx context.Context, path string, q url.Values, out, notices io.Writer) (Result, error) {

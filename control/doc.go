@@ -23,6 +23,7 @@
 //	GET    /ports         attachments        ?format=text|json
 //	POST   /flush         remove every flow
 //	POST   /flush/expect  remove every expectation
+//	POST   /reload        read the settings again  ?flush=true
 //	GET    /version       version of the gateway
 //
 // # Streaming

@@ -27,6 +27,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /flush", s.flush)
 	mux.HandleFunc("DELETE /expectations", s.deleteExpectations)
 	mux.HandleFunc("POST /flush/expect", s.flushExpectations)
+	mux.HandleFunc("POST /reload", s.reload)
 	mux.HandleFunc("GET /events", s.getEvents)
 	mux.HandleFunc("GET /events/expect", s.getExpectationEvents)
 	mux.HandleFunc("GET /expectations", s.getExpectations)
@@ -118,6 +119,25 @@ func (s *Server) flushExpectations(w http.ResponseWriter, r *http.Request) {
 	n, err := s.backend.DeleteExpectations(r.Context(), peer(r.Context()),
 		func(*flowtable.Expectation) bool { return true }, func(*flowtable.Expectation) {})
 	s.answerCount(w, n, err)
+}
+
+// reload answers with a line that says what has changed.
+func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	done, err := s.backend.Reload(r.Context(), ReloadRequest{By: peer(r.Context()), Flush: r.URL.Query().Get("flush") == "true"})
+	switch {
+	case errors.Is(err, ErrBadRequest):
+		badRequest(w, errors.New(strings.TrimPrefix(err.Error(), ErrBadRequest.Error()+": ")))
+		return
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set(trailerCount, strconv.Itoa(done.Ended))
+	if len(done.Changed) == 0 {
+		fmt.Fprintln(w, "nothing has changed")
+		return
+	}
+	fmt.Fprintln(w, "changed: --"+strings.Join(done.Changed, ", --"))
 }
 
 // answerCount answers a change with the number of flows that it removed.

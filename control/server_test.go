@@ -118,6 +118,10 @@ func (b *fakeBackend) Ports() []control.Port {
 	}
 }
 
+func (b *fakeBackend) Reload(context.Context, control.ReloadRequest) (control.Reloaded, error) {
+	return control.Reloaded{}, nil
+}
+
 func (b *fakeBackend) Delete(ctx context.Context, d control.Deletion) (int, error) {
 	b.by = d.By
 	n := 0

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -13,8 +14,9 @@ import (
 
 // backend shows a gateway to the control socket.
 type backend struct {
-	gw  *dataplane.Gateway
-	log *slog.Logger
+	gw       *dataplane.Gateway
+	log      *slog.Logger
+	reloader *reloader
 }
 
 func (b *backend) Tables() []*flowtable.Table            { return b.gw.Tables() }
@@ -33,6 +35,15 @@ func (b *backend) DeleteExpectations(ctx context.Context, by flowtable.Process, 
 	each func(*flowtable.Expectation),
 ) (int, error) {
 	return b.gw.DeleteExpectations(ctx, by, match, each)
+}
+
+// Reload tells the server what is the user's mistake.
+func (b *backend) Reload(ctx context.Context, r control.ReloadRequest) (control.Reloaded, error) {
+	done, err := b.reloader.reload(ctx, r)
+	if exitCode(err) == exitUsage {
+		err = fmt.Errorf("%w: %w", control.ErrBadRequest, err)
+	}
+	return done, err
 }
 
 func (b *backend) Stats() control.Stats {

@@ -64,8 +64,8 @@ flags, and what to do about it. Nothing is changed.
 The exit code is 0 if the gateway can run and 3 if it cannot.`,
 		Example: "  xdpct check --internal eth1 --external eth0 --masquerade",
 		Args:    noArgs,
-		RunE: func(_ *cobra.Command, _ []string) error {
-			cfg, err := flags.parse()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, _, err := readRun(cmd.Flags())
 			if err != nil {
 				return err
 			}
@@ -85,7 +85,7 @@ The exit code is 0 if the gateway can run and 3 if it cannot.`,
 			return err
 		},
 	}
-	flags.register(cmd)
+	flags.register(cmd.Flags())
 	outputFlag(cmd, &output)
 	return cmd
 }

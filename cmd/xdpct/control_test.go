@@ -66,6 +66,12 @@ func (b *stubBackend) Ports() []control.Port                 { return []control.
 func (b *stubBackend) Timeouts() []control.Timeout {
 	return []control.Timeout{{Name: "udp", Seconds: 30}}
 }
+func (b *stubBackend) Reload(_ context.Context, r control.ReloadRequest) (control.Reloaded, error) {
+	if r.Flush {
+		return control.Reloaded{Changed: []string{"snat", "timeout"}, Ended: 7}, nil
+	}
+	return control.Reloaded{}, fmt.Errorf("%w: /etc/x:3: unknown flag: --frob", control.ErrBadRequest)
+}
 func (b *stubBackend) Version() string                    { return "v0" }
 func (b *stubBackend) Subscribe(int) control.Subscription { return b }
 func (b *stubBackend) Close()                             {}

@@ -2,7 +2,7 @@
 // AF_XDP.
 //
 // Nouns read and never change anything: flows, events, expectations, stats,
-// ports, check, version. Verbs change: run, flush, delete. All but run, check
+// ports, check, version. Verbs change: run, reload, flush, delete. All but run, check
 // and version talk to a running gateway through its control socket.
 //
 // Each command is a file: a function that makes the cobra command, and a plain

@@ -49,7 +49,7 @@ func TestCommandsAreTheDocumentedOnes(t *testing.T) {
 			got = append(got, c.Name())
 		}
 	})
-	want := "bench check delete events expectations flows flush man ports run stats timeouts version"
+	want := "bench check delete events expectations flows flush man ports reload run stats timeouts version"
 	if s := strings.Join(got, " "); s != want {
 		t.Errorf("commands %s, want %s", s, want)
 	}

@@ -31,7 +31,7 @@ func newRootCommand(e *env) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return asUsage(err) })
 	root.AddCommand(
 		newRunCommand(e), newFlowsCommand(e), newEventsCommand(e), newExpectationsCommand(e),
-		newStatsCommand(e), newTimeoutsCommand(e), newPortsCommand(e), newCheckCommand(e), newFlushCommand(e),
+		newStatsCommand(e), newTimeoutsCommand(e), newPortsCommand(e), newCheckCommand(e), newFlushCommand(e), newReloadCommand(e),
 		newDeleteCommand(e), newBenchCommand(e), newManCommand(e), newVersionCommand(e),
 	)
 	return root

@@ -15,9 +15,11 @@ import (
 
 // runGateway makes a gateway, serves the control socket and waits for ctx to
 // end. Readiness is told only once packets are being forwarded.
-func runGateway(ctx context.Context, e *env, cfg runConfig) (err error) {
-	log := newLogger(e, &cfg)
-	if err := control.CheckPath(cfg.Control); err != nil {
+func runGateway(ctx context.Context, e *env, cfg runConfig, r *reloader) (err error) {
+	log, level := newLogger(e, &cfg)
+	hangup := hangups()
+	state := stateFile{path: cfg.State, log: log}
+	if err := errors.Join(control.CheckPath(cfg.Control), state.check()); err != nil {
 		return err
 	}
 	setRuntime()
@@ -26,11 +28,15 @@ func runGateway(ctx context.Context, e *env, cfg runConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, gw.Close()) }()
+	if err := state.restore(gw); err != nil {
+		return err
+	}
 	if err := gw.Start(); err != nil {
 		return err
 	}
 	logPorts(log, gw)
-	server, err := control.Listen(cfg.Control, &backend{gw: gw, log: log}, log)
+	r.gw, r.log, r.level = gw, log, level
+	server, err := control.Listen(cfg.Control, &backend{gw: gw, log: log, reloader: r}, log)
 	if err != nil {
 		return err
 	}
@@ -40,6 +46,9 @@ func runGateway(ctx context.Context, e *env, cfg runConfig) (err error) {
 		if err := server.AllowGroup(cfg.ControlGroup); err != nil {
 			return err
 		}
+	}
+	if err := state.taken(); err != nil {
+		return err
 	}
 	if cfg.Confine {
 		confine(log)
@@ -51,12 +60,13 @@ func runGateway(ctx context.Context, e *env, cfg runConfig) (err error) {
 		log.Debug("time-out", "name", timeout.Name, "seconds", timeout.Seconds)
 	}
 	log.Info("forwarding", "control", cfg.Control, "version", versionString())
-	<-ctx.Done()
+	r.serve(ctx, e, hangup)
 	log.Info("stopping")
 	if err := notify(e, "STOPPING=1"); err != nil {
 		log.Warn("service manager not told", "error", err)
 	}
-	return nil
+	err = errors.Join(server.Close(), gw.Stop())
+	return errors.Join(err, state.save(gw))
 }
 
 // setRuntime chooses Go runtime settings for pinned workers. There is next to

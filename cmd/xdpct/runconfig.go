@@ -32,6 +32,7 @@ type runConfig struct {
 	MaxFlows int   // of all workers together
 	Steering dataplane.SteeringMode
 	Control  string
+	State    string // file to keep flows in over a restart; "" = none
 	// ControlGroup is the group that may use the control socket, too; -1 = none.
 	ControlGroup int
 	Confine      bool
@@ -81,7 +82,7 @@ func (r *runFlags) parse() (cfg runConfig, err error) {
 			return runConfig{}, asUsage(err)
 		}
 	}
-	cfg.Control, cfg.Confine = r.control, r.confine
+	cfg.Control, cfg.Confine, cfg.State = r.control, r.confine, r.state
 	if cfg.ControlGroup, err = groupID(r.controlGroup); err != nil {
 		return runConfig{}, asUsage(err)
 	}

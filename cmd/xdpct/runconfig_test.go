@@ -24,11 +24,12 @@ func parseArgs(t *testing.T, args ...string) (runConfig, error) {
 	t.Helper()
 	var flags runFlags
 	cmd := &cobra.Command{Use: "run"}
-	flags.register(cmd)
+	flags.register(cmd.Flags())
 	if err := cmd.ParseFlags(args); err != nil {
 		return runConfig{}, asUsage(err)
 	}
-	return flags.parse()
+	cfg, _, err := readRun(cmd.Flags())
+	return cfg, err
 }
 
 // withPorts puts the required flags before others.
@@ -55,7 +56,7 @@ func TestRunConfigReadsEveryFlag(t *testing.T) {
 	got, err := parseArgs(t, "--internal", "in0,in1", "--internal", "in2", "--external", "out0",
 		"--snat", "198.51.100.10-198.51.100.20:1024-65535", "--snat", "203.0.113.1",
 		"--dnat", "tcp:198.51.100.10:443=10.0.0.5:8443", "--helper", "ftp:21,2121",
-		"--queues", "4", "--cpus", "0,2-3", "--max-flows", "1.5M", "--control", "/tmp/x.sock", "--control-group", "root", "--confine=false",
+		"--queues", "4", "--cpus", "0,2-3", "--max-flows", "1.5M", "--control", "/tmp/x.sock", "--control-group", "root", "--confine=false", "--state", "/tmp/x.state",
 		"--xdp", "native", "--zerocopy", "on", "--busy-poll", "20", "--spin", "--ring-size", "4096", "--frame-size", "4096",
 		"--huge-pages", "off", "--timeouts", "rfc", "--timeout", "udp=45s", "--timeout", "tcp.established=7500",
 		"--tcp-loose=false", "--tcp-liberal", "--tcp-ignore-invalid-rst", "--tcp-max-retrans", "5", "--invalid", "pass", "--checksum", "off",
@@ -74,7 +75,7 @@ func TestRunConfigReadsEveryFlag(t *testing.T) {
 		},
 		DNAT:    []nat.DNATRule{{Proto: 6, Addr: addr("198.51.100.10"), Port: 443, ToAddr: addr("10.0.0.5"), ToPort: 8443}},
 		Helpers: []helpers.Spec{{ID: helpers.IDFTP, Ports: []uint16{21, 2121}}},
-		Queues:  4, CPUs: []int{0, 2, 3}, Steering: dataplane.SteeringPorts, MaxFlows: 1500000, Control: "/tmp/x.sock",
+		Queues:  4, CPUs: []int{0, 2, 3}, Steering: dataplane.SteeringPorts, MaxFlows: 1500000, Control: "/tmp/x.sock", State: "/tmp/x.state",
 		XDP: xsk.AttachNative, ZeroCopy: xsk.ZeroCopyOn, HugePages: dataplane.HugePagesOff,
 		BusyPoll: 20 * time.Microsecond, Spin: true, RingSize: 4096, FrameSize: 4096,
 		Tracker:     flowtable.Tracker{Timeouts: timeouts, TCPLiberal: true, TCPIgnoreInvalidRST: true, TCPMaxRetrans: 5},
@@ -179,9 +180,11 @@ func TestParseCount(t *testing.T) {
 func TestLoggerFollowsTheFlags(t *testing.T) {
 	var out bytes.Buffer
 	e := &env{stderr: &out}
-	log := newLogger(e, &runConfig{LogLevel: slog.LevelWarn, LogFormat: "json"})
+	log, level := newLogger(e, &runConfig{LogLevel: slog.LevelWarn, LogFormat: "json"})
 	log.Info("quiet")
 	log.Warn("table is filling", "used_percent", 80)
+	level.Set(slog.LevelError)
+	log.Warn("quiet, too")
 	if s := out.String(); strings.Contains(s, "quiet") || !strings.Contains(s, `"used_percent":80`) {
 		t.Errorf("%q", s)
 	}

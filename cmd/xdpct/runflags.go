@@ -3,7 +3,7 @@ package main
 import (
 	"strings"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/xdpct/xdpct/control"
 	"github.com/xdpct/xdpct/flowtable"
@@ -19,6 +19,7 @@ type runFlags struct {
 	queues, cpus, maxFlows string
 	steering               string
 	control, controlGroup  string
+	config, state          string
 	xdp, zeroCopy, huge    string
 	busyPoll               string
 	ringSize, frameSize    string
@@ -36,9 +37,8 @@ type runFlags struct {
 	logLevel, logFormat    string
 }
 
-// register adds the flags to a command.
-func (r *runFlags) register(cmd *cobra.Command) {
-	f := cmd.Flags()
+// register adds the flags to those of a command.
+func (r *runFlags) register(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.StringArrayVar(&r.internal, "internal", nil, "`IF[,IF]`: interfaces of the hosts to be translated; repeatable (required, no default)")
 	f.StringArrayVar(&r.external, "external", nil, "`IF[,IF]`: interfaces to the outside; repeatable (required, no default)")
@@ -55,6 +55,10 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	f.StringVar(&r.maxFlows, "max-flows", "262144", "`N` flows at most, all workers together; k and M multiply by 1000 and 1000000")
 	f.StringVar(&r.control, "control", control.DefaultPath, "`path` of the control socket to make")
 	f.StringVar(&r.controlGroup, "control-group", "", "`GROUP`, a name or number, whose members may use the control socket, too (default none: its owner only)")
+	f.StringVar(&r.config, "config", "", "`FILE` with one flag in each line, as here (--snat 198.51.100.10); what the command line says overrules it.\n"+
+		"xdpct reload and SIGHUP read it again (default none)")
+	f.StringVar(&r.state, "state", "", "`FILE` to save flows to at the end and to take them back from at the start, so that connections\n"+
+		"survive a restart; it exists in between only (default none: flows are forgotten)")
 	f.StringVar(&r.xdp, "xdp", "auto", "`MODE` of the XDP program: native (in the driver), generic (any interface, slower), auto")
 	f.StringVar(&r.zeroCopy, "zerocopy", "auto", "`MODE` of frames: on (or fail), off, auto")
 	f.StringVar(&r.busyPoll, "busy-poll", "0", "`USEC` microseconds a system call may poll the NIC, 0 = off, at most 1000000")
