@@ -132,8 +132,8 @@ fuzz: ## fuzz every target for FUZZTIME (30s)
 	@scripts/fuzz $(FUZZTIME) $$(go list ./...)
 
 .PHONY: fuzz-short
-fuzz-short: ## fuzz the parser and the FTP text for 5 s each
-	@scripts/fuzz 5s ./packet ./helpers
+fuzz-short: ## fuzz the parser, the FTP text and the state file for 5 s each
+	@scripts/fuzz 5s ./packet ./helpers ./flowtable
 
 # The profile that `go build` optimises bin/xdpct with. The same one for benchmarks,
 # so that they measure the code that runs.

@@ -409,3 +409,27 @@ func TestStateWriterTellsErrors(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Records are as long as docs/state.md tells.
+func TestRecordsAreAsLongAsDocumented(t *testing.T) {
+	length := func(change func(*SavedFlow)) int {
+		s := SavedFlow{Orig: Tuple{Proto: packet.ProtoUDP, Family: packet.IPv4}, Timeout: 1}
+		change(&s)
+		return len(written(t, &s, nil)) - len(written(t, nil, nil)) - recordHeadLen
+	}
+	for what, c := range map[string]struct {
+		change func(*SavedFlow)
+		want   int
+	}{
+		"plain":     {func(*SavedFlow) {}, 45},
+		"IPv6":      {func(s *SavedFlow) { s.Orig.Family = packet.IPv6 }, 45 + 2*(36-12)},
+		"TCP":       {func(s *SavedFlow) { s.Orig.Proto = packet.ProtoTCP }, 45 + 4 + 47},
+		"extension": {func(s *SavedFlow) { s.HasExt = true }, 45 + 9 + 178},
+		"counts":    {func(s *SavedFlow) { s.Counted = true }, 45 + 32},
+		"start":     {func(s *SavedFlow) { s.Start = 1 }, 45 + 8},
+	} {
+		if n := length(c.change); n != c.want {
+			t.Errorf("%s: %d bytes, docs/state.md says %d", what, n, c.want)
+		}
+	}
+}

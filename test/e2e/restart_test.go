@@ -172,6 +172,35 @@ func checkNoFile(t *testing.T, path string) {
 	})
 }
 
+// stateReader reads a state file as docs/state.md tells its format.
+const stateReader = `
+import socket, struct, sys
+b = open(sys.argv[1], "rb").read()
+crc = 0xffffffff
+for byte in b[:-4]:
+    crc ^= byte
+    for _ in range(8):
+        crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+assert struct.unpack("<I", b[-4:])[0] == crc ^ 0xffffffff, "checksum"
+magic, version, ticks, saved = struct.unpack("<8sIIQ", b[:24])
+assert (magic, version, ticks) == (b"XDPCTST\n", 1, 16), "header"
+at, flows = 24, 0
+def ip(n):
+    return socket.inet_ntoa(struct.pack(">I", n))
+while True:
+    kind, zero, length = struct.unpack("<BBH", b[at:at+4])
+    body = b[at+4:at+4+length]
+    at += 4 + length
+    if kind == 255:
+        assert struct.unpack("<QQI", body)[0] == flows and at == len(b) - 4, "end"
+        break
+    flows += 1
+    parts, proto, state, status, timeout, idle, age, ident = struct.unpack("<BBBHIIII", body[:21])
+    src, dst, sport, dport, rsrc, rdst, rsport, rdport = struct.unpack("<IIHHIIHH", body[21:45])
+    assert (parts, proto, dport, rdport, length) == (0, 1, 0x800, 0, 45), "flow"
+    print("icmp", ip(src), ip(dst), "reply", ip(rsrc), ip(rdst), "timeout", timeout // ticks)
+`
+
 // TestStateFile: what becomes of the file in good and bad cases.
 func TestStateFile(t *testing.T) {
 	lab.NeedsXDPCT(t)
@@ -203,6 +232,13 @@ func TestStateFile(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	t.Run("read by another program", func(t *testing.T) {
+		// The address, ports and state of its flows, by docs/state.md alone.
+		out := l.Client.Run(t, "python3", "-c", stateReader, state)
+		if out != "icmp 10.1.2.3 203.0.113.47 reply 203.0.113.47 198.51.100.32 timeout 30\n" {
+			t.Errorf("read as %q", out)
+		}
+	})
 	t.Run("damaged", func(t *testing.T) {
 		bad := slices.Clone(good)
 		bad[len(bad)/2] ^= 1

@@ -67,7 +67,8 @@ func TestUnitAllowsWhatIsCalled(t *testing.T) {
 	l := lab.New(t, 1)
 	file := newFile(t, l.Serve(t, l.Server), "file.bin", 100_000)
 	summary := filepath.Join(t.TempDir(), "summary")
-	g := l.StartXDPCTUnder(t, []string{"strace", "-D", "-f", "-c", "-U", "name", "-o", summary}, "--masquerade", "--helper", "ftp")
+	g := l.StartXDPCTUnder(t, []string{"strace", "-D", "-f", "-c", "-U", "name", "-o", summary}, "--masquerade", "--helper", "ftp",
+		"--state", filepath.Join(l.Dir, "flows"))
 	got := filepath.Join(l.Dir, "got")
 	l.Client.Run(t, "curl", "-sS", "--max-time", "20", "--ftp-port", "-", "-o", got, ftpURL)
 	checkSame(t, file, got)
