@@ -20,6 +20,9 @@ type Backend interface {
 	// HelperName returns the name of a helper as the kernel calls it ("ftp"),
 	// and "" for 0 and unknown ids.
 	HelperName(id uint8) string
+	// ExpectClass returns the name of a class of a helper's expectations, "" if it
+	// has none.
+	ExpectClass(helper, class uint8) string
 	// Stats returns the counters at this moment.
 	Stats() Stats
 	// Timeouts returns the time-outs in effect, in the order in which they are shown.

@@ -55,6 +55,9 @@ func (p *printer) expectationText(b []byte, e *flowtable.Expectation, left uint6
 	b = append(b, " master-dst="...)
 	b = m.Dst.Netip(m.Family).AppendTo(b)
 	b = appendKeys(b, m)
+	if e.Flags != 0 {
+		b = appendExpectFlags(append(b, ' '), e.Flags)
+	}
 	b = append(b, " class="...)
 	b = strconv.AppendUint(b, uint64(e.Class), 10)
 	b = append(b, " helper="...)
@@ -76,8 +79,40 @@ func (p *printer) expectationProc(b []byte, e *flowtable.Expectation, left uint6
 	b = appendSeconds(b, uint64(e.Tuple.Proto))
 	b = appendTupleProc(b, &e.Tuple)
 	b = append(b, ' ')
+	if e.Flags != 0 {
+		b = append(appendExpectFlags(b, e.Flags), ' ')
+	}
 	b = append(b, p.helper(e.Helper)...)
+	if class := p.class(e.Helper, e.Class); class != "" {
+		b = append(b, '/')
+		b = append(b, class...)
+	}
 	return append(b, '\n')
+}
+
+// expectFlagNames are the words for flags of expectations. Immutable.
+var expectFlagNames = []struct {
+	bit  flowtable.ExpectFlags
+	name string
+}{
+	{flowtable.ExpectPermanent, "PERMANENT"},
+	{flowtable.ExpectInactive, "INACTIVE"},
+	{flowtable.ExpectUserspace, "USERSPACE"},
+}
+
+// appendExpectFlags appends the flags that are set, with commas between them.
+func appendExpectFlags(b []byte, flags flowtable.ExpectFlags) []byte {
+	first := true
+	for _, f := range expectFlagNames {
+		if flags&f.bit == 0 {
+			continue
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		b, first = append(b, f.name...), false
+	}
+	return b
 }
 
 // hostMask returns the mask of an expected address: all bits count, or none.

@@ -257,7 +257,7 @@ func (s *Server) getVersion(w http.ResponseWriter, _ *http.Request) {
 
 // printer returns a printer for the present moment.
 func (s *Server) printer(f Format) *printer {
-	return &printer{format: f, helper: s.backend.HelperName, tables: s.backend.Tables(), now: s.backend.Now(), wall: time.Now()}
+	return &printer{format: f, helper: s.backend.HelperName, class: s.backend.ExpectClass, tables: s.backend.Tables(), now: s.backend.Now(), wall: time.Now()}
 }
 
 // badRequest answers 400 and returns true when err is set.

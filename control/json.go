@@ -183,6 +183,15 @@ func (p *printer) expectationFields(b []byte, e *flowtable.Expectation) []byte {
 	b = appendTupleJSON(b, &e.MasterOrig)
 	b = append(b, `,"class":`...)
 	b = strconv.AppendUint(b, uint64(e.Class), 10)
+	if name := p.class(e.Helper, e.Class); name != "" {
+		b = append(b, `,"class_name":"`...)
+		b = append(b, name...)
+		b = append(b, '"')
+	}
+	if e.Flags != 0 {
+		b = append(b, `,"flags":"`...)
+		b = append(appendExpectFlags(b, e.Flags), '"')
+	}
 	b = append(b, `,"helper":"`...)
 	b = append(b, p.helper(e.Helper)...)
 	return append(b, '"')

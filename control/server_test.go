@@ -79,6 +79,7 @@ func (b *fakeBackend) Tables() []*flowtable.Table            { return b.tables }
 func (b *fakeBackend) Now() flowtable.Tick                   { return b.now }
 func (b *fakeBackend) Expectations() *flowtable.Expectations { return b.expect }
 func (b *fakeBackend) HelperName(id uint8) string            { return helperName(id) }
+func (b *fakeBackend) ExpectClass(_, _ uint8) string         { return "" }
 func (b *fakeBackend) Version() string                       { return "v1.2.3" }
 
 func (b *fakeBackend) Stats() control.Stats {

@@ -11,10 +11,11 @@ import (
 // changes, and appends to the caller's slice without allocating.
 type printer struct {
 	format Format
-	helper func(uint8) string // name of a helper, "" for none
-	tables []*flowtable.Table // of all workers, by number
-	now    flowtable.Tick     // time of the listing
-	wall   time.Time          // the same moment on the wall clock
+	helper func(uint8) string               // name of a helper, "" for none
+	class  func(helper, class uint8) string // name of a class of expectations, "" for none
+	tables []*flowtable.Table               // of all workers, by number
+	now    flowtable.Tick                   // time of the listing
+	wall   time.Time                        // the same moment on the wall clock
 }
 
 // flow appends one line for a listed flow. use is the reference count that

@@ -52,7 +52,7 @@ func (w *Worker) followMaster(p *pkt, e *flowtable.Expectation) bool {
 		w.cfg.strays.Len() > maxStrays-2 {
 		return false
 	}
-	choice := w.flows.nat.Expected(w.flows.table, &p.tuple, e, w.masterReply(e), w.clock.now)
+	choice := w.flows.nat.Expected(w.flows.table, &p.tuple, e, nil, w.masterReply(e), w.clock.now)
 	if !w.chosen(p, &choice) {
 		return true
 	}
@@ -111,7 +111,7 @@ func (w *Worker) noteStrays(p *pkt, reply *flowtable.Tuple, status flowtable.Sta
 	if w.burst.final && w.owner(&p.tuple, p.in) != w.id && !w.cfg.strays.Add(&p.tuple, w.id) {
 		return false
 	}
-	if status&(flowtable.StatusSNAT|flowtable.StatusDNAT) == flowtable.StatusSNAT {
+	if status&(flowtable.StatusSNAT|flowtable.StatusDNAT|flowtable.StatusExpected) == flowtable.StatusSNAT {
 		return true // the port was chosen so that answers come here
 	}
 	return w.noteAnswers(reply)

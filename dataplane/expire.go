@@ -95,7 +95,7 @@ func (w *Worker) dropExpectations(idx uint32) {
 	if x == nil || x.Expect == 0 {
 		return
 	}
-	w.flows.expect.RemoveMaster(w.flowID(idx), func(e *flowtable.Expectation) {
+	w.flows.expect.RemoveMaster(w.flowID(idx), nil, func(e *flowtable.Expectation) {
 		w.flows.nat.ReleaseExpected(e)
 		w.emitExpectation(flowtable.EventDestroy, e)
 	})

@@ -123,23 +123,42 @@ func (w *Worker) newExpected(p *pkt, state uint8, timeout flowtable.Tick) bool {
 		return true
 	}
 	e, ok = w.flows.expect.Take(&p.tuple, w.clock.now)
-	if ok {
-		w.count.expectUsed.Add(1)
-		w.emitExpectation(flowtable.EventDestroy, &e)
-		w.fulfil(p, &e, state, timeout)
-		w.flows.nat.ReleaseExpected(&e)
+	if !ok {
+		return false
 	}
-	return ok
+	w.count.expectUsed.Add(1)
+	if e.Flags&flowtable.ExpectPermanent != 0 { // it waits on
+		w.fulfil(p, &e, state, timeout)
+		return true
+	}
+	w.emitExpectation(flowtable.EventDestroy, &e)
+	w.fulfil(p, &e, state, timeout)
+	w.flows.nat.ReleaseExpected(&e)
+	return true
 }
 
 // fulfil inserts the flow that an expectation announced.
 func (w *Worker) fulfil(p *pkt, e *flowtable.Expectation, state uint8, timeout flowtable.Tick) {
-	choice := w.flows.nat.Expected(w.flows.table, &p.tuple, e, w.masterReply(e), w.clock.now)
+	choice := w.flows.nat.Expected(w.flows.table, &p.tuple, e, w.announcedSource(p, e), w.masterReply(e), w.clock.now)
 	if !w.chosen(p, &choice) {
 		return
 	}
 	f := flowtable.NewFlow{Status: choice.Status | flowtable.StatusExpected, State: state, Timeout: timeout}
 	w.insert(p, &choice, &f, e)
+}
+
+// announcedSource returns the expectation by which the master of e has announced the
+// source of the packet, nil if it has not: both ends of a stream are announced, and
+// the other side has to see this one come from where it sends to.
+func (w *Worker) announcedSource(p *pkt, e *flowtable.Expectation) *flowtable.Expectation {
+	own := w.flows.expect.OfMaster(e.Master, func(o *flowtable.Expectation) bool {
+		return o.SavedAddr == p.tuple.Src && o.SavedPort == p.tuple.SrcPort && o.Tuple.Proto == p.tuple.Proto &&
+			o.Tuple.Family == p.tuple.Family && (o.Tuple.Src == p.tuple.Dst || o.Tuple.Src.IsZero())
+	})
+	if own.ID == 0 {
+		return nil
+	}
+	return &own
 }
 
 // masterReply returns the reply tuple of an expectation's master, which may
@@ -214,6 +233,7 @@ func (w *Worker) attachHelper(p *pkt, idx uint32, e *flowtable.Expectation) {
 		return
 	}
 	if id != helpers.None {
+		helpers.Keep(w.flows.table, idx, w.clock.now)
 		w.wantHelp(p)
 	}
 }

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/helpers"
 	"github.com/xdpct/xdpct/packet"
 )
 
@@ -69,10 +70,14 @@ func (w *Worker) trackOne(p *pkt) {
 func (w *Worker) advance(p *pkt) {
 	idx := p.ref.Index()
 	step := w.flows.tracker.Advance(w.flows.table, idx, p.ref.Dir(), p.frame, &p.hdr, w.clock.now)
+	helped := w.flows.table.Flow(idx).Status() & needsHelp
 	switch step.Outcome {
 	case flowtable.OutcomeAccept, flowtable.OutcomeIgnore:
 		if step.Outcome == flowtable.OutcomeAccept {
 			w.account(p)
+			if helped&flowtable.StatusHelper != 0 {
+				helpers.Keep(w.flows.table, idx, w.clock.now)
+			}
 		}
 		if step.Changes != 0 {
 			w.emitFlow(flowtable.EventUpdate, step.Changes, idx)
@@ -88,7 +93,7 @@ func (w *Worker) advance(p *pkt) {
 		w.invalid(p, step.Cause)
 		return
 	}
-	if w.flows.table.Flow(idx).Status()&needsHelp != 0 {
+	if helped != 0 {
 		w.wantHelp(p)
 	}
 }

@@ -28,6 +28,9 @@ type Expectation struct {
 	// Next is the number of the helper that the flow to come gets; 0 = none
 	// because of this (kernel: the expectation's own helper).
 	Next uint8
+	// Group tells apart what one master has announced for several purposes (SIP: its
+	// calls), so that its helper can end them apart.
+	Group uint32
 	// Follows: the flow to come belongs to the worker that has the master, so that
 	// packets of both stay in order.
 	Follows bool
@@ -261,19 +264,18 @@ func (x *Expectations) find(tu *Tuple, now Tick) *expectEntry {
 // Take finds the expectation that announces tu and consumes it (a permanent one
 // stays). Of several callers exactly one gets it.
 func (x *Expectations) Take(tu *Tuple, now Tick) (Expectation, bool) {
-	e := x.find(tu, now)
-	if e == nil {
-		return Expectation{}, false
+	for e := x.find(tu, now); e != nil; e = x.find(tu, now) {
+		if e.exp.Flags&ExpectPermanent != 0 {
+			return e.exp, true
+		}
+		x.mu.Lock()
+		mine := x.drop(e)
+		x.mu.Unlock()
+		if mine {
+			return e.exp, true
+		}
 	}
-	if e.exp.Flags&ExpectPermanent != 0 {
-		return e.exp, true
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if !x.drop(e) {
-		return Expectation{}, false
-	}
-	return e.exp, true
+	return Expectation{}, false
 }
 
 // drop takes an entry out; it reports false if another caller did. The lock is
@@ -319,21 +321,6 @@ func (x *Expectations) Remove(id uint32) (Expectation, bool) {
 		return Expectation{}, false
 	}
 	return e.exp, true
-}
-
-// RemoveMaster removes all expectations of a flow that ends, and calls f, if it
-// is not nil, for each, after the removal.
-func (x *Expectations) RemoveMaster(id FlowID, f func(*Expectation)) {
-	if !x.Any() {
-		return
-	}
-	x.mu.Lock()
-	gone := append([]*expectEntry(nil), x.byMaster[id]...)
-	for _, e := range gone {
-		x.drop(e)
-	}
-	x.mu.Unlock()
-	report(gone, f)
 }
 
 // Expire removes all expectations whose time is over, and calls f, if it is not

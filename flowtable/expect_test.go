@@ -101,11 +101,11 @@ func TestExpectationsDieWithMasterAndTime(t *testing.T) {
 		x.Add(e)
 	}
 	n := 0
-	x.RemoveMaster(FlowID{Index: 1, Gen: 4}, func(*Expectation) { n++ })
+	x.RemoveMaster(FlowID{Index: 1, Gen: 4}, nil, func(*Expectation) { n++ })
 	if n != 0 {
 		t.Error("a flow that reused the record took expectations with it")
 	}
-	x.RemoveMaster(FlowID{Index: 1, Gen: 2}, func(e *Expectation) {
+	x.RemoveMaster(FlowID{Index: 1, Gen: 2}, nil, func(e *Expectation) {
 		if e.Master.Index != 1 || x.Len() != 5 {
 			t.Errorf("removed %+v, %d left", e, x.Len())
 		}
@@ -186,7 +186,7 @@ func TestOneTakerWins(t *testing.T) {
 					wins[i].Add(1)
 				}
 				x.Each(func(*Expectation) bool { return false })
-				x.RemoveMaster(FlowID{Index: uint32(i+2) &^ 1, Gen: 9}, nil)
+				x.RemoveMaster(FlowID{Index: uint32(i+2) &^ 1, Gen: 9}, nil, nil)
 			}
 		})
 	}
@@ -198,5 +198,127 @@ func TestOneTakerWins(t *testing.T) {
 	}
 	if x.Len() != 0 {
 		t.Errorf("%d left", x.Len())
+	}
+}
+
+func TestAddWithinEndsTheOldest(t *testing.T) {
+	x := NewExpectations(100)
+	var ids []uint32
+	for i := range 3 {
+		e := announced(i+1, 1)
+		e.Class = 1
+		if ended, r := x.AddWithin(e, 3); r != AddOK || ended.ID != 0 {
+			t.Fatalf("%v, ended %d", r, ended.ID)
+		}
+		ids = append(ids, e.ID)
+	}
+	if ended, r := x.AddWithin(announced(9, 1), 1); r != AddOK || ended.ID != 0 {
+		t.Errorf("another class: %v, ended %d", r, ended.ID)
+	}
+	again := announced(2, 1)
+	again.Class = 1
+	if ended, r := x.AddWithin(again, 3); r != AddReplaced || ended.ID != ids[1] {
+		t.Errorf("an equal one: %v, ended %d, want %d", r, ended.ID, ids[1])
+	}
+	more := announced(4, 1)
+	more.Class = 1
+	if ended, r := x.AddWithin(more, 3); r != AddOK || ended.ID != ids[0] || x.Len() != 4 {
+		t.Errorf("one more: %v, ended %d, want %d; %d pending", r, ended.ID, ids[0], x.Len())
+	}
+}
+
+func TestOneHostCannotFillTheTable(t *testing.T) {
+	x := NewExpectations(2 * MaxPerHost)
+	for i := range MaxPerHost {
+		x.Add(announced(i+1, uint32(i)))
+	}
+	if r := x.Add(announced(5000, 9999)); r != AddHostFull {
+		t.Errorf("one more of the host: %v", r)
+	}
+	if _, r := x.AddWithin(announced(5000, 3), 1); r != AddOK {
+		t.Errorf("in place of its own: %v", r)
+	}
+	other := announced(5001, 9999)
+	other.MasterOrig.Src.Lo = 77
+	if r := x.Add(other); r != AddOK {
+		t.Errorf("another host: %v", r)
+	}
+	tu := flowFor(announced(7, 0))
+	if _, ok := x.Take(&tu, 0); !ok || x.Add(announced(5002, 9998)) != AddOK {
+		t.Error("a place that became free is not used")
+	}
+}
+
+func TestExpectationFromAnyHost(t *testing.T) {
+	x := NewExpectations(10)
+	e := announced(5004, 1)
+	e.Tuple.Src = packet.Addr{}
+	x.Add(e)
+	if r := x.Add(announced(5004, 2)); r != AddClash {
+		t.Errorf("a narrower one of another master: %v", r)
+	}
+	tu := flowFor(e)
+	tu.Src = packet.Addr{Lo: 99}
+	if _, ok := x.Take(&tu, 0); !ok {
+		t.Error("not found from another host")
+	}
+}
+
+func TestChangeExpectations(t *testing.T) {
+	x := NewExpectations(10)
+	e, other := announced(1, 1), announced(2, 1)
+	e.Flags = ExpectPermanent | ExpectInactive
+	x.Add(e)
+	x.Add(other)
+	tu := flowFor(e)
+	if _, ok := x.Take(&tu, 0); ok {
+		t.Error("an inactive one is found")
+	}
+	x.Change(e.Master, func(c *Expectation) bool {
+		c.Flags, c.Deadline = ExpectPermanent, 99
+		return c.ID == e.ID
+	})
+	for range 2 { // permanent
+		if got, ok := x.Take(&tu, 98); !ok || got.ID != e.ID || got.Deadline != 99 {
+			t.Fatalf("%+v, %v", got, ok)
+		}
+	}
+	if _, ok := x.Take(&tu, 99); ok {
+		t.Error("found after its deadline")
+	}
+	if got := x.OfMaster(e.Master, func(c *Expectation) bool { return c.Tuple.DstPort == 2 }); got.ID != other.ID || got.Deadline != other.Deadline {
+		t.Errorf("the other one: %+v", got)
+	}
+	var gone []uint32
+	x.RemoveMaster(e.Master, nil, func(c *Expectation) { gone = append(gone, c.ID) })
+	if len(gone) != 2 || gone[0] != other.ID || gone[1] != e.ID || x.Any() || len(x.byID)+len(x.byMaster)+len(x.byHost) != 0 {
+		t.Errorf("removed %v, %d left", gone, x.Len())
+	}
+}
+
+// Whoever takes an expectation while it is being changed gets it, old or new.
+func TestTakeWhileItChanges(t *testing.T) {
+	x := NewExpectations(10)
+	for range 2000 {
+		e := announced(1, 1)
+		x.Add(e)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for d := range Tick(4) {
+				x.Change(e.Master, func(c *Expectation) bool {
+					c.Deadline += d
+					return true
+				})
+			}
+		}()
+		tu := flowFor(e)
+		if _, ok := x.Take(&tu, 0); !ok {
+			t.Fatal("not found")
+		}
+		<-done
+		if x.Any() {
+			t.Fatal("it is back")
+		}
 	}
 }

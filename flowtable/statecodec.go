@@ -223,6 +223,7 @@ func (c *codec) expectation(e *Expectation) {
 	code8(c, &e.Helper)
 	code8(c, &e.Class)
 	code8(c, &e.Next)
+	code32(c, &e.Group)
 	c.flag(&e.Follows)
 	code8(c, &e.Flags)
 	code8(c, &e.Dir)

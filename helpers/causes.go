@@ -27,6 +27,11 @@ const (
 	CauseFragment                    // text in an IP fragment: not read
 	CauseTLS                         // the control connection turned to TLS: left alone from here on
 	CauseNotFTP                      // something else than FTP is spoken: left alone from here on
+	CauseNotSIP                      // something else than SIP: left alone
+	CauseBody                        // a body in a form that is not read: left alone
+	CauseTooMany                     // more addresses or media than are read: left alone
+	CauseTranslated                  // the text was rewritten
+	CauseEnded                       // put an end to what had been announced
 	CausePartial                     // the segment ends within a command
 	CauseReordered                   // what comes before the segment is missing
 	CauseSecond                      // a second announcement in one segment
@@ -43,7 +48,8 @@ const (
 // causeNames are the counter names, in the order of the constants.
 var causeNames = [causeCount]string{
 	"none", "expected", "repeated", "joined", "cut", "other_address", "gateway_address", "privileged_port",
-	"expect_pending", "malformed", "port_zero", "split", "fragment", "tls", "not_ftp", "partial", "reordered",
+	"expect_pending", "malformed", "port_zero", "split", "fragment", "tls", "not_ftp", "not_sip", "body",
+	"too_many", "translated", "ended", "partial", "reordered",
 	"second", "too_fast", "unacknowledged", "outdated", "no_port", "expect_full", "host_full", "no_room",
 }
 

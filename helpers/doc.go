@@ -38,6 +38,25 @@
 //
 // tftp.go: follows net/netfilter/nf_conntrack_tftp.c. There is nothing to rewrite.
 //
+// # SIP
+//
+// Follows net/netfilter/nf_conntrack_sip.c and nf_nat_sip.c, over UDP:
+//
+//	sipPacket   sip.go           what the message means: announce, end, renew
+//	parse       sip_message.go   first line and headers, strictly
+//	            sip_text.go      words, URIs, parameters
+//	parseSDP    sdp.go           where media are to go
+//	announce    sip_media.go     RTP and RTCP of each stream
+//	register    sip_register.go  where calls are to go
+//	mapHeaders  sip_rewrite.go   what the receiver calls an address
+//	apply       edits.go         all changes, or none
+//
+// Known limits: messages in IP fragments, and descriptions within multipart bodies, are
+// not read; a sender that names another port in Via than it sends from is not helped;
+// of layered streams ("m=video 4000/2") the first pair is expected; ICE candidates stay
+// as they are. Two phones behind the gateway that meet through a server outside need
+// hairpinning for their media, which xdpct has not.
+//
 // # FTP
 //
 // Follows net/netfilter/nf_conntrack_ftp.c and nf_nat_ftp.c (v6.12): PORT and

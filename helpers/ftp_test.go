@@ -254,7 +254,7 @@ func TestFTPBehindDNAT(t *testing.T) {
 		// The data connection is led to the server.
 		data := x.Tuple
 		data.SrcPort = 5001
-		c := e.c.Translator.Expected(e.table, &data, x, &e.reply, 0)
+		c := e.c.Translator.Expected(e.table, &data, x, nil, &e.reply, 0)
 		if c.Reason != nat.ReasonNone || c.Reply.Src != e.reply.Src || c.Reply.SrcPort != 10242 || c.Reply.Dst != data.Src {
 			t.Errorf("data connection: %v %v", c.Reason, &c.Reply)
 		}

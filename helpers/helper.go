@@ -16,14 +16,16 @@ const (
 	None   ID = 0 // no helper
 	IDFTP  ID = 1
 	IDTFTP ID = 2
+	IDSIP  ID = 3
 
-	idCount = 3
+	idCount = 4
 )
 
 // table describes the helpers, by ID. Immutable.
 var table = [idCount]helper{
 	IDFTP:  ftpHelper,
 	IDTFTP: tftpHelper,
+	IDSIP:  sipHelper,
 }
 
 // helper describes a helper: all that the rest of the gateway knows of it.
@@ -33,6 +35,9 @@ type helper struct {
 	proto uint8  // of the flows that may have it
 	port  uint16 // their original destination port, unless --helper names others
 	unit  string // what it counts
+	// flowLifetime is for how long after each packet a flow with the helper lives; 0 =
+	// as its protocol has it.
+	flowLifetime flowtable.Tick
 	// packet reads one packet of such a flow. It may announce flows
 	// (Context.expect), change the payload, and keep what it has to remember in
 	// Ext.Data and Ext.Text, which are zero at first.
@@ -50,6 +55,7 @@ type helper struct {
 // class is the policy of one class of expectations (kernel: struct
 // nf_conntrack_expect_policy).
 type class struct {
+	name     string         // as /proc/net/nf_conntrack_expect shows it; "" = not at all
 	max      int            // how many a flow may have pending; one more ends the oldest
 	lifetime flowtable.Tick // how long the announced flow is waited for
 }
@@ -60,6 +66,26 @@ const minPort = 1024
 
 // known tells whether there is a helper with this number.
 func (id ID) known() bool { return id > None && id < idCount }
+
+// ClassName returns the name of a class of its expectations, "" if it has none.
+func (id ID) ClassName(class uint8) string {
+	if !id.known() || int(class) >= len(table[id].classes) {
+		return ""
+	}
+	return table[id].classes[class].name
+}
+
+// Keep gives a flow with a helper the lifetime that the helper wants for it, if it
+// wants one. Call it when a packet has renewed the flow.
+func Keep(t *flowtable.Table, idx uint32, now flowtable.Tick) {
+	x := t.Ext(idx)
+	if x == nil || !ID(x.Helper).known() {
+		return
+	}
+	if lifetime := table[x.Helper].flowLifetime; lifetime != 0 {
+		t.Refresh(idx, lifetime, now)
+	}
+}
 
 // Name returns the helper's name as conntrack prints it, "" for None.
 func (id ID) Name() string {

@@ -178,6 +178,14 @@ func (e *session) datagram(tu *flowtable.Tuple, text string) []byte {
 	return append(f, buf.Bytes()...)
 }
 
+// reparse makes a frame the one that the helper sees next, as of the client.
+func (e *session) reparse(frame []byte) {
+	if r := packet.Parse(frame, &e.h); r != packet.ParseOK {
+		e.t.Fatalf("parse: %d", r)
+	}
+	e.c.Index, e.c.Dir, e.c.Headers, e.c.Frame = e.idx, orig, &e.h, frame
+}
+
 // sendAt passes a segment at seq to the helper and returns what is left of
 // its text; "" with VerdictDrop.
 func (e *session) sendAt(d flowtable.Dir, seq uint32, text string) (string, helpers.Verdict) {

@@ -85,7 +85,7 @@ func TestTFTPAnswer(t *testing.T) {
 			if !ok {
 				t.Fatal("the answer is not expected")
 			}
-			c := e.c.Translator.Expected(e.table, &data, &x, &e.reply, 0)
+			c := e.c.Translator.Expected(e.table, &data, &x, nil, &e.reply, 0)
 			want := flowtable.Tuple{Src: e.orig.Src, SrcPort: e.orig.SrcPort, Dst: e.orig.Dst, DstPort: 50000, Proto: e.orig.Proto, Family: e.orig.Family}
 			if c.Reply != want {
 				t.Errorf("answered to as %v, want %v", &c.Reply, &want)

@@ -112,6 +112,26 @@ func (n *Translator) ExpectedPort(f packet.Family, proto uint8, addr packet.Addr
 	return port, true
 }
 
+// ExpectedPair is ExpectedPort for an announced port and the next one, as RTP and
+// RTCP have them: it offers a port, and with it the next one, that is even or odd as
+// the announced one (RFC 4787 REQ-4; RFC 3550 section 11).
+func (n *Translator) ExpectedPair(f packet.Family, proto uint8, addr packet.Addr, announced uint16, try int) (port uint16, ok bool) {
+	port, ok = n.ExpectedPort(f, proto, addr, announced, try)
+	if try > 0 {
+		port = port&^1 | announced&1
+	}
+	ok = ok && port != 65535 && announced != 65535 && n.MayExpect(f, proto, addr, port, announced) &&
+		n.MayExpect(f, proto, addr, port+1, announced+1)
+	return port, ok
+}
+
+// MayExpect tells whether an announced port of an internal host may be known as port of
+// addr, as far as ExpectedPort looks.
+func (n *Translator) MayExpect(f packet.Family, proto uint8, addr packet.Addr, port, announced uint16) bool {
+	_, ok := n.ExpectedPort(f, proto, addr, port, 0)
+	return ok && n.owner.together(f, proto, port, announced)
+}
+
 // Owns tells whether an address is one of the NAT pools'.
 func (n *Translator) Owns(f packet.Family, addr packet.Addr) bool { return n.poolOf(f, addr) != nil }
 

@@ -135,14 +135,14 @@ func TestExpected(t *testing.T) {
 	orig := tuple(packet.ProtoTCP, "198.51.100.1:20", "203.0.113.1:6500")
 	e := flowtable.Expectation{Tuple: orig, MasterOrig: master, Dir: flowtable.DirOriginal,
 		SavedAddr: packet.AddrOf(addr("10.0.0.5")), SavedPort: 6400}
-	checkReply(t, g.n.Expected(g.table, &orig, &e, nil, 0), "10.0.0.5:6400", "198.51.100.1:20", flowtable.StatusDNAT)
+	checkReply(t, g.n.Expected(g.table, &orig, &e, nil, nil, 0), "10.0.0.5:6400", "198.51.100.1:20", flowtable.StatusDNAT)
 
 	// Passive: the client connects to the server, with its master's address.
 	orig = tuple(packet.ProtoTCP, "10.0.0.5:40001", "198.51.100.1:30000")
 	e = flowtable.Expectation{Tuple: orig, MasterOrig: master, Dir: flowtable.DirReply,
 		SavedAddr: orig.Dst, SavedPort: 30000}
-	checkReply(t, g.n.Expected(g.table, &orig, &e, &masterReply, 0), "198.51.100.1:30000", "203.0.113.1:40001", flowtable.StatusSNAT)
-	if c := g.n.Expected(g.table, &orig, &e, nil, 0); c.Reason != nat.ReasonNoMaster {
+	checkReply(t, g.n.Expected(g.table, &orig, &e, nil, &masterReply, 0), "198.51.100.1:30000", "203.0.113.1:40001", flowtable.StatusSNAT)
+	if c := g.n.Expected(g.table, &orig, &e, nil, nil, 0); c.Reason != nat.ReasonNoMaster {
 		t.Errorf("without master: %v", c.Reason)
 	}
 
@@ -152,7 +152,7 @@ func TestExpected(t *testing.T) {
 	orig = tuple(packet.ProtoTCP, "10.0.0.7:20", "198.51.100.9:6000")
 	e = flowtable.Expectation{Tuple: orig, MasterOrig: master, Dir: flowtable.DirOriginal,
 		SavedAddr: orig.Dst, SavedPort: 6000}
-	checkReply(t, g.n.Expected(g.table, &orig, &e, nil, 0), "198.51.100.9:6000", "203.0.113.1:20", flowtable.StatusSNAT)
+	checkReply(t, g.n.Expected(g.table, &orig, &e, nil, nil, 0), "198.51.100.9:6000", "203.0.113.1:20", flowtable.StatusSNAT)
 }
 
 func TestExpectedPort(t *testing.T) {
@@ -176,6 +176,44 @@ func TestExpectedPort(t *testing.T) {
 		p, ok := g.n.ExpectedPort(packet.IPv4, packet.ProtoTCP, b, 6401, try)
 		if !ok || p < 2048 || p > 4095 || nat.PortOwner(p, 4) != nat.PortOwner(6401, 4) {
 			t.Fatalf("try %d: port %d %v", try, p, ok)
+		}
+	}
+}
+
+// A pair keeps its parity and its owners, and no port of it is a rule's or out of range.
+func TestExpectedPair(t *testing.T) {
+	cfg := snatConfig(t, "203.0.113.1", "203.0.113.2:2048-4095")
+	cfg.Workers = 4
+	r, err := nat.ParseDNAT("udp:203.0.113.1:6401=10.0.0.5:80")
+	mustDo(t, err)
+	cfg.DNAT = []nat.DNATRule{r}
+	g := newGateway(t, cfg, 1, nil)
+	a, b := packet.AddrOf(addr("203.0.113.1")), packet.AddrOf(addr("203.0.113.2"))
+	if p, ok := g.n.ExpectedPair(packet.IPv4, packet.ProtoUDP, a, 6402, 0); !ok || p != 6402 {
+		t.Errorf("try 0: %d %v, want the announced port", p, ok)
+	}
+	if _, ok := g.n.ExpectedPair(packet.IPv4, packet.ProtoUDP, a, 6400, 0); ok {
+		t.Error("offered with the port of a DNAT rule beside it")
+	}
+	if _, ok := g.n.ExpectedPair(packet.IPv4, packet.ProtoUDP, b, 4095, 0); ok {
+		t.Error("offered with a port outside the pool's range beside it")
+	}
+	for _, announced := range []uint16{6402, 6403, 6463, 65535} { // 6463 and 6464 have two owners
+		found := 0
+		for try := 1; try < nat.MaxExpectTries; try++ {
+			p, ok := g.n.ExpectedPair(packet.IPv4, packet.ProtoUDP, b, announced, try)
+			if !ok {
+				continue
+			}
+			found++
+			for i := range uint16(2) {
+				if q := p + i; q < 2048 || q > 4095 || nat.PortOwner(q, 4) != nat.PortOwner(announced+i, 4) || p%2 != announced%2 {
+					t.Fatalf("announced %d, try %d: port %d", announced, try, p)
+				}
+			}
+		}
+		if (found > 0) != (announced != 65535) {
+			t.Errorf("announced %d: %d pairs", announced, found)
 		}
 	}
 }

@@ -138,8 +138,9 @@ func (n *Translator) Choose(c *Choice, t *flowtable.Table, orig *flowtable.Tuple
 // destination and source are translated as the master's are
 // (nf_nat_follow_master, net/netfilter/nf_nat_helper.c). masterReply is the
 // reply tuple of the master, read only if e.Dir is DirReply; nil = the master is
-// gone.
-func (n *Translator) Expected(t *flowtable.Table, orig *flowtable.Tuple, e *flowtable.Expectation,
+// gone. own is the expectation by which the flow's own source is announced to the
+// other side, under another port perhaps, which it then keeps; nil = none.
+func (n *Translator) Expected(t *flowtable.Table, orig *flowtable.Tuple, e, own *flowtable.Expectation,
 	masterReply *flowtable.Tuple, now flowtable.Tick) (c Choice) {
 	c.Reply = orig.Invert()
 	if e.SavedPort != 0 {
@@ -161,6 +162,11 @@ func (n *Translator) Expected(t *flowtable.Table, orig *flowtable.Tuple, e *flow
 	c.owned = c.source && !followed
 	if p := n.poolOf(orig.Family, c.sources.addr); p != nil {
 		c.sources.first, c.sources.last = p.firstPort, p.lastPort
+	}
+	if own != nil && c.source {
+		c.sources = sourceRange{addr: own.Tuple.Dst, first: own.Tuple.DstPort, last: own.Tuple.DstPort}
+		c.owned = false // by RSS its answers may come elsewhere: then they are strays
+		c.source = own.Tuple.Dst != orig.Src
 	}
 	c.Hash = t.Hash(&c.Reply)
 	n.Choose(&c, t, orig, now)

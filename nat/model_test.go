@@ -138,7 +138,7 @@ func (m *allMappings) announce(rt *rapid.T) {
 	}
 	e := flowtable.Expectation{Tuple: orig, MasterOrig: flowtable.Tuple{Dst: source}, SavedAddr: orig.Dst, SavedPort: orig.DstPort, Follows: true}
 	e.Master.Worker = uint8(rapid.IntRange(0, 1).Draw(rt, "master's worker"))
-	c := m.n.Expected(m.table, &orig, &e, nil, 0)
+	c := m.n.Expected(m.table, &orig, &e, nil, nil, 0)
 	if source == orig.Src {
 		return // a null binding: not of interest here
 	}

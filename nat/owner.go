@@ -130,6 +130,11 @@ func (o *owner) partners(f packet.Family, proto uint8, announced, first, last ui
 	return ownedPorts(first, last, PortOwner(announced, o.workers), o.workers)
 }
 
+// together tells whether two ports may be known as each other: see partners.
+func (o *owner) together(f packet.Family, proto uint8, a, b uint16) bool {
+	return o.steering.ByRSS&protocolOf(f, proto) != 0 || PortOwner(a, o.workers) == PortOwner(b, o.workers)
+}
+
 // scanFactor bounds the ports that are hashed for each one that is looked up: as
 // many as there may be workers, so that a worker with its even share of the
 // hashes finds all that the bound on lookups allows.

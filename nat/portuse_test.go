@@ -175,7 +175,7 @@ func TestPortUseOfDestinations(t *testing.T) {
 		Dir: flowtable.DirOriginal, SavedAddr: packet.AddrOf(addr("10.0.0.5")), SavedPort: 6400}
 	c.n.ReserveExpected(&e)
 	c.check("expectation", packet.ProtoTCP, 6500, 1)
-	choice := c.n.Expected(c.table, &orig, &e, nil, 0)
+	choice := c.n.Expected(c.table, &orig, &e, nil, nil, 0)
 	choice.Status |= flowtable.StatusExpected // as the worker does
 	idx := c.insert(&orig, &choice)
 	c.n.ReleaseExpected(&e)

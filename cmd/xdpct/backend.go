@@ -23,6 +23,7 @@ func (b *backend) Tables() []*flowtable.Table            { return b.gw.Tables() 
 func (b *backend) Now() flowtable.Tick                   { return b.gw.Now() }
 func (b *backend) Expectations() *flowtable.Expectations { return b.gw.Expectations() }
 func (b *backend) HelperName(id uint8) string            { return helpers.ID(id).Name() }
+func (b *backend) ExpectClass(id, class uint8) string    { return helpers.ID(id).ClassName(class) }
 func (b *backend) Version() string                       { return versionString() }
 
 func (b *backend) Subscribe(size int) control.Subscription { return b.gw.Subscribe(size) }

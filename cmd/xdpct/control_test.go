@@ -62,6 +62,7 @@ func (b *stubBackend) Tables() []*flowtable.Table            { return []*flowtab
 func (b *stubBackend) Now() flowtable.Tick                   { return stubNow }
 func (b *stubBackend) Expectations() *flowtable.Expectations { return b.expect }
 func (b *stubBackend) HelperName(id uint8) string            { return helpers.ID(id).Name() }
+func (b *stubBackend) ExpectClass(id, class uint8) string    { return helpers.ID(id).ClassName(class) }
 func (b *stubBackend) Ports() []control.Port                 { return []control.Port{{Name: "in0", Role: "internal"}} }
 func (b *stubBackend) Timeouts() []control.Timeout {
 	return []control.Timeout{{Name: "udp", Seconds: 30}}

@@ -34,7 +34,7 @@ func nominal(g *lab.Gateway, events []lab.Record) {
 	}
 	for i, e := range events {
 		switch e.Timeout {
-		case 29, 59, 119, 299, 431999:
+		case 29, 59, 119, 179, 299, 3599, 431999:
 			events[i].Timeout++
 		}
 	}
