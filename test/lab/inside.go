@@ -42,12 +42,13 @@ func (n *Namespace) enter(f func() error) error {
 // past its network stack.
 func (n *Namespace) Inject(t testing.TB, ifname string, frames ...[]byte) {
 	t.Helper()
-	if err := n.Do(func() error { return inject(ifname, frames) }); err != nil {
+	if err := n.Do(func() error { return Send(ifname, frames) }); err != nil {
 		t.Fatalf("send frames from %s: %v", n.Name, err)
 	}
 }
 
-func inject(ifname string, frames [][]byte) error {
+// Send is Inject for the namespace of the calling thread: see Do.
+func Send(ifname string, frames [][]byte) error {
 	link, err := net.InterfaceByName(ifname)
 	if err != nil {
 		return err

@@ -1,0 +1,163 @@
+package soak
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/xdpct/xdpct/test/lab"
+)
+
+var (
+	soakTime = flag.Duration("soak-time", 10*time.Second, "how long traffic and faults go on")
+	soakSeed = flag.Uint64("soak-seed", 0, "of the faults; 0 = from the clock")
+)
+
+const (
+	queues = 2
+	// maxFlows is less than the flood makes: the table is full most of the time.
+	maxFlows = 100_000
+	// sessionWait is how long TCP may take to come back after the last fault: its
+	// retransmissions have become rare.
+	sessionWait = 2 * time.Minute
+	// maxGrowth is by how many KiB the memory of the process may grow in the second part
+	// of a course, in which nothing is new to it.
+	maxGrowth = 16 << 10
+)
+
+// course is one run.
+type course struct {
+	lab     *lab.Lab
+	gateway *lab.Gateway
+	rng     *rand.Rand
+	content []byte // of the file that is moved
+	uploads string // folder of the files that the server got
+	stopped atomic.Bool
+	figures figures
+	struck  map[string]int // faults by name
+	made    uint64         // flows of gateways that have ended
+}
+
+// start starts the gateway.
+func (c *course) start(t *testing.T) {
+	t.Helper()
+	c.gateway = c.lab.StartXDPCT(t, "--snat", lab.NATAddr, "--helper", "ftp", "--max-flows", fmt.Sprint(maxFlows))
+}
+
+// TestSoak: traffic and faults, then silence and a look at what is left.
+func TestSoak(t *testing.T) {
+	lab.NeedsXDPCT(t)
+	seed := *soakSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("%v, seed %d", *soakTime, seed)
+	c := &course{lab: lab.New(t, queues), rng: rand.New(rand.NewPCG(seed, 1)), struck: map[string]int{}}
+	files := c.lab.Serve(t, c.lab.Server)
+	file := newFile(t, filepath.Join(files, "file.bin"))
+	c.uploads = filepath.Join(files, "upload")
+	c.content, _ = os.ReadFile(file) // written a moment ago
+	c.start(t)
+	session := c.session(t)
+	var traffic sync.WaitGroup
+	moves := transfers(file)
+	for i := range moves {
+		traffic.Go(func() { c.move(t, &moves[i]) })
+	}
+	traffic.Go(func() { c.churn(t) })
+
+	begin := time.Now()
+	c.disturb(t, c.rng, begin.Add(*soakTime*6/10), true)
+	c.disturb(t, c.rng, begin.Add(*soakTime*7/10), false)
+	before := memory(t, c.gateway)
+	c.disturb(t, c.rng, begin.Add(*soakTime), false)
+	growth := memory(t, c.gateway) - before
+	c.stopped.Store(true)
+	traffic.Wait()
+	took := time.Since(begin)
+
+	checkSession(t, session)
+	session.Signal(syscall.SIGKILL)
+	for i := range moves { // without faults each of them works at once
+		tries := c.figures.tries.Load()
+		c.moveOne(t, &moves[i], filepath.Join(map[bool]string{false: c.lab.Dir, true: c.uploads}[moves[i].upload], "last-"+moves[i].name))
+		if n := c.figures.tries.Load() - tries; n != 1 {
+			t.Errorf("%s took %d tries without faults", moves[i].name, n)
+		}
+	}
+	if growth > maxGrowth {
+		t.Errorf("the process grew by %d KiB, at most %d are allowed", growth, maxGrowth)
+	}
+	c.checkLedger(t)
+	c.report(t, took, growth)
+}
+
+// checkLedger: nothing is left once all flows are forgotten.
+func (c *course) checkLedger(t *testing.T) {
+	t.Helper()
+	made := c.gateway.Counters(t)["flows_new"]
+	c.made += made
+	c.gateway.Flush(t)
+	var left []string
+	lab.Eventually(t, 10*time.Second, "frames, flows, mappings and expectations are all back", func() bool {
+		k := c.gateway.Counters(t)
+		left = nil
+		for _, name := range []string{"frames_missing", "frames_lost", "frames_held", "frames_fragments", "flows", "nat_mappings", "expectations"} {
+			if k[name] != 0 {
+				left = append(left, fmt.Sprintf("%s %d", name, k[name]))
+			}
+		}
+		if ended := k["flows_ended"]; k["flows_new"] != ended {
+			left = append(left, fmt.Sprintf("%d flows made, %d ended", k["flows_new"], ended))
+		}
+		return len(left) == 0 || t.Failed()
+	})
+	if len(left) > 0 {
+		t.Error(strings.Join(left, ", "))
+	}
+}
+
+// report logs the figures of the course.
+func (c *course) report(t *testing.T, took time.Duration, growth int) {
+	t.Helper()
+	var list []string
+	for name, n := range c.struck {
+		list = append(list, fmt.Sprintf("%d x %s", n, name))
+	}
+	slices.Sort(list)
+	t.Logf("%v: %d transfers (%d MB) right, %d tries; %d packets of the flood, %d flows since the last start; memory %+d KiB; faults: %s",
+		took.Round(time.Second), c.figures.transfers.Load(), c.figures.bytes.Load()/1e6, c.figures.tries.Load(),
+		c.figures.packets.Load(), c.made, growth, strings.Join(list, ", "))
+}
+
+// resident is the line of /proc/PID/status with the memory in use.
+var resident = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
+
+// memory returns what the gateway's process uses, KiB.
+func memory(t *testing.T, g *lab.Gateway) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.Process.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := resident.FindSubmatch(status)
+	if m == nil {
+		t.Fatalf("no memory in\n%s", status)
+	}
+	n, err := strconv.Atoi(string(m[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -1,0 +1,165 @@
+package soak
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+
+	"github.com/xdpct/xdpct/test/lab"
+)
+
+// Figures of a course.
+type figures struct {
+	transfers, bytes, tries, packets atomic.Int64
+}
+
+// fileSize is that of the files that are fetched and stored.
+const fileSize = 2_000_000
+
+// newFile makes a file of random bytes.
+func newFile(t *testing.T, path string) string {
+	t.Helper()
+	b := make([]byte, fileSize)
+	_, _ = rand.Read(b) // never fails
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A transfer moves the file that everybody has. It returns the command for the client, and
+// where the copy is.
+type transfer struct {
+	name    string
+	command func(copy string) []string
+	upload  bool
+}
+
+// curl is how all of them begin: what hangs for 10 s has failed.
+func curl(args ...string) []string {
+	return append([]string{"curl", "-sS", "--connect-timeout", "5", "--speed-limit", "1", "--speed-time", "10", "--max-time", "60"}, args...)
+}
+
+func transfers(file string) []transfer {
+	const ftp, http = "ftp://203.0.113.47/", "http://203.0.113.47/"
+	return []transfer{
+		{"http", func(c string) []string { return curl("-o", c, http+"file.bin") }, false},
+		{"active", func(c string) []string { return curl("--ftp-port", "-", "-o", c, ftp+"file.bin") }, false},
+		{"passive", func(c string) []string { return curl("-o", c, ftp+"file.bin") }, false},
+		{"upload", func(c string) []string {
+			return curl("--ftp-port", "-", "-T", file, ftp+"upload/"+filepath.Base(c))
+		}, true},
+	}
+}
+
+// maxTries is how often a transfer is tried again: a fault may end it, and the next one
+// the next.
+const maxTries = 20
+
+// move makes transfers of one kind until stop, one after the other. Each has to come to a
+// right end; what a fault breaks is begun again.
+func (c *course) move(t *testing.T, tr *transfer) {
+	for n := 0; !c.stopped.Load(); n++ {
+		name := fmt.Sprintf("%s-%d", tr.name, n)
+		got := filepath.Join(c.lab.Dir, name)
+		if tr.upload {
+			got = filepath.Join(c.uploads, name)
+		}
+		if !c.moveOne(t, tr, got) {
+			return
+		}
+		_ = os.Remove(got) // made a moment ago
+	}
+}
+
+// moveOne makes one transfer and compares the bytes.
+func (c *course) moveOne(t *testing.T, tr *transfer, got string) bool {
+	var r lab.Result
+	for try := range maxTries {
+		c.figures.tries.Add(1)
+		if try > 0 {
+			_ = os.Remove(got) // a part of the last try, if any; the server overwrites nothing
+			time.Sleep(500 * time.Millisecond)
+		}
+		if r = c.lab.Client.Try(tr.command(got)...); r.Status != 0 {
+			continue
+		}
+		b, err := os.ReadFile(got)
+		if err != nil || string(b) != string(c.content) {
+			t.Errorf("%s: curl is content, but the file is not the one that was sent (%v)", tr.name, err)
+			return false
+		}
+		c.figures.transfers.Add(1)
+		c.figures.bytes.Add(fileSize)
+		return true
+	}
+	t.Errorf("%s: no luck in %d tries; the last:\n%s", tr.name, maxTries, r.Output())
+	return false
+}
+
+// churnBatch is how many packets are sent at a time.
+const churnBatch = 256
+
+// churn sends UDP packets, each of another flow, until stop: a flood as a scan of ports
+// makes it, answered by ICMP errors.
+func (c *course) churn(t *testing.T) {
+	template := udpFrame(t)
+	frames := make([][]byte, churnBatch)
+	for i := range frames {
+		frames[i] = append([]byte(nil), template...)
+	}
+	for n := uint32(0); !c.stopped.Load(); {
+		for _, f := range frames {
+			n++
+			binary.BigEndian.PutUint16(f[34:], uint16(1024+n%60000))
+			binary.BigEndian.PutUint16(f[36:], uint16(10000+n/60000))
+		}
+		// The link is down now and then.
+		_ = c.lab.Client.Do(func() error { return lab.Send("eth0", frames) })
+		c.figures.packets.Add(churnBatch)
+	}
+}
+
+// udpFrame is a packet from client to server without a UDP checksum.
+func udpFrame(t *testing.T) []byte {
+	t.Helper()
+	b := gopacket.NewSerializeBuffer()
+	err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
+		&layers.Ethernet{SrcMAC: []byte{2, 0, 10, 1, 2, 3}, DstMAC: []byte{2, 0, 10, 1, 2, 1}, EthernetType: layers.EthernetTypeIPv4},
+		&layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: []byte{10, 1, 2, 3}, DstIP: []byte{203, 0, 113, 47}},
+		gopacket.Payload([]byte{0, 0, 0, 0, 0, 20, 0, 0, 'x', 'd', 'p', 'c', 't', ' ', 's', 'o', 'a', 'k', 0, 0}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// session is a TCP connection that lasts as long as the course, a line and its echo at a
+// time.
+func (c *course) session(t *testing.T) *lab.Process {
+	t.Helper()
+	c.lab.Server.StartServer(t, "tcp", 7, "socat", "TCP-LISTEN:7,fork,reuseaddr", "PIPE")
+	return c.lab.Client.Start(t, "bash", "-c",
+		`exec 3<>/dev/tcp/203.0.113.47/7; while sleep 0.1; do echo line $((++n)) >&3; read -u3 x; echo "$x"; done`)
+}
+
+// checkSession fails unless every line came back in its order, and lines still do.
+func checkSession(t *testing.T, p *lab.Process) {
+	t.Helper()
+	before := strings.Count(p.Stdout(), "\n")
+	p.WaitOutput(t, fmt.Sprintf("line %d\n", before+5), sessionWait)
+	for i, line := range strings.Split(strings.TrimSpace(p.Stdout()), "\n") {
+		if want := fmt.Sprintf("line %d", i+1); line != want {
+			t.Fatalf("the session's line %d is %q", i+1, line)
+		}
+	}
+}
