@@ -106,6 +106,15 @@ test-invariants: ## unit and end-to-end tests with a build that follows each fra
 	go build -trimpath -tags invariants -o dist/xdpct-invariants ./cmd/xdpct
 	XDPCT=$(CURDIR)/dist/xdpct-invariants go test -count=1 -timeout 12m ./test/e2e $(E2E)
 
+# How long, and with which faults (0: from the clock).
+SOAK_TIME ?= 3m
+SOAK_SEED ?= 0
+
+.PHONY: soak
+soak: ## traffic and faults for SOAK_TIME (3m) on the invariants build, then a look at what is left (root)
+	go build -trimpath -tags invariants -o dist/xdpct-invariants ./cmd/xdpct
+	XDPCT=$(CURDIR)/dist/xdpct-invariants go test -count=1 -v -timeout 0 ./test/soak -args -soak-time $(SOAK_TIME) -soak-seed $(SOAK_SEED)
+
 # Needs gcc. Memory that is not Go's (rings, tables) is not watched.
 .PHONY: test-race
 test-race: ## unit tests, and end-to-end tests of control paths and hand-over, with the race detector (root)

@@ -46,7 +46,7 @@ type transfer struct {
 
 // curl is how all of them begin: what hangs for 10 s has failed.
 func curl(args ...string) []string {
-	return append([]string{"curl", "-sS", "--connect-timeout", "5", "--speed-limit", "1", "--speed-time", "10", "--max-time", "60"}, args...)
+	return append([]string{"curl", "-sS", "--connect-timeout", "5", "--speed-limit", "1", "--speed-time", "10", "--max-time", "20"}, args...)
 }
 
 func transfers(file string) []transfer {
