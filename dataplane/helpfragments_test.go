@@ -15,6 +15,7 @@ import (
 
 // controlText is a segment of the client on a control connection.
 func controlText(t testing.TB, from, to netip.AddrPort, seq uint32, text string) []byte {
+	t.Helper()
 	s := l4(true, from, to, layers.TCP{ACK: true, PSH: true, Seq: seq, Ack: 508})
 	s.payload = []byte(text)
 	return build(t, lan, s)
