@@ -141,8 +141,8 @@ fuzz: ## fuzz every target for FUZZTIME (30s)
 	@scripts/fuzz $(FUZZTIME) $$(go list ./...)
 
 .PHONY: fuzz-short
-fuzz-short: ## fuzz the parser, the FTP text and the state file for 5 s each
-	@scripts/fuzz 5s ./packet ./helpers ./flowtable
+fuzz-short: ## fuzz parsers, helpers, state file and path for 3 s each: a minute
+	@scripts/fuzz 3s ./packet ./helpers ./flowtable ./dataplane
 
 # The profile that `go build` optimises bin/xdpct with. The same one for benchmarks,
 # so that they measure the code that runs.

@@ -8,6 +8,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 
 	"github.com/xdpct/xdpct/packet"
+	"github.com/xdpct/xdpct/test/recorded"
 )
 
 // FuzzParse feeds arbitrary frames. Whatever is accepted must lie within the
@@ -25,6 +26,9 @@ func FuzzParse(f *testing.F) {
 	ip6 := &layers.IPv6{Version: 6, NextHeader: layers.IPProtocolTCP, SrcIP: make([]byte, 16), DstIP: make([]byte, 16)}
 	seed(f, eth, ip6, tcp)
 
+	for _, frame := range recorded.Few(f, 5) {
+		f.Add(frame)
+	}
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		var h packet.Headers
 		res := packet.Parse(frame, &h)
