@@ -92,12 +92,12 @@ func (p *printer) expectationProc(b []byte, e *flowtable.Expectation, left uint6
 
 // expectFlagNames are the words for flags of expectations. Immutable.
 var expectFlagNames = []struct {
-	bit  flowtable.ExpectFlags
-	name string
+	bit           flowtable.ExpectFlags
+	name, element string // in text and in XML
 }{
-	{flowtable.ExpectPermanent, "PERMANENT"},
-	{flowtable.ExpectInactive, "INACTIVE"},
-	{flowtable.ExpectUserspace, "USERSPACE"},
+	{flowtable.ExpectPermanent, "PERMANENT", "permanent"},
+	{flowtable.ExpectInactive, "INACTIVE", "inactive"},
+	{flowtable.ExpectUserspace, "USERSPACE", "userspace"},
 }
 
 // appendExpectFlags appends the flags that are set, with commas between them.

@@ -204,10 +204,23 @@ func (p *printer) expectationXML(b []byte, x *flowtable.Expectation, left uint64
 	b = append(b, "</helper-name>"...)
 	b = elementXML(b, "timeout", left)
 	b = elementXML(b, "class", uint64(x.Class))
+	b = expectFlagsXML(b, x.Flags)
 	if ev != nil && p.format.Timestamp {
 		b = p.whenXML(b, ev.Time)
 	}
 	return append(b, "</meta></flow>\n"...)
+}
+
+// expectFlagsXML appends an element for each flag that is set.
+func expectFlagsXML(b []byte, flags flowtable.ExpectFlags) []byte {
+	for _, f := range expectFlagNames {
+		if flags&f.bit != 0 {
+			b = append(b, '<')
+			b = append(b, f.element...)
+			b = append(b, '/', '>')
+		}
+	}
+	return b
 }
 
 // addrsXML appends <name> with the addresses of a tuple.

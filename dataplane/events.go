@@ -20,6 +20,8 @@ type eventOutlet struct {
 	ring   *spsc[flowtable.Event]
 	// by is for whom the worker deletes at this moment; nil outside of commands.
 	by *flowtable.Process
+	// immediate: it is a packet that puts an end to expectations at this moment.
+	immediate bool
 }
 
 // emitFlow tells subscribers that a flow began or changed, and what of it.
@@ -56,6 +58,7 @@ func (w *Worker) emitExpectation(kind flowtable.EventKind, x *flowtable.Expectat
 		return
 	}
 	e := flowtable.Event{Kind: kind, Time: w.clock.wall, Expect: true, Expectation: *x}
+	e.Immediate = w.edge.events.immediate && kind == flowtable.EventDestroy
 	if by := w.edge.events.by; by != nil && kind == flowtable.EventDestroy {
 		e.Deleted, e.By = true, *by
 	}

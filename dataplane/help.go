@@ -64,6 +64,14 @@ func (w *Worker) inspect(p *pkt, idx uint32, id helpers.ID) bool {
 	return true
 }
 
+// helperTells counts and tells subscribers of an expectation that a packet brought, or
+// put an end to.
+func (w *Worker) helperTells(kind flowtable.EventKind, x *flowtable.Expectation) {
+	w.edge.events.immediate = true
+	w.emitExpectation(kind, x)
+	w.edge.events.immediate = false
+}
+
 // mtuAhead returns the MTU of the way that packets of a flow's direction take, 0
 // if it is not known before forward has looked it up.
 func (w *Worker) mtuAhead(idx uint32, d flowtable.Dir) uint16 {

@@ -92,7 +92,7 @@ type Counted struct {
 func AllCounted() []Counted {
 	var list []Counted
 	for id := None + 1; id < idCount; id++ {
-		h := &table[id]
+		h := &helperTable[id]
 		for _, c := range h.causes {
 			list = append(list, Counted{id, c, h.name + "_" + c.String(), h.unit + " by what the helper did with them"})
 		}

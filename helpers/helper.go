@@ -21,8 +21,8 @@ const (
 	idCount = 4
 )
 
-// table describes the helpers, by ID. Immutable.
-var table = [idCount]helper{
+// helperTable describes the helpers, by ID. Immutable.
+var helperTable = [idCount]helper{
 	IDFTP:  ftpHelper,
 	IDTFTP: tftpHelper,
 	IDSIP:  sipHelper,
@@ -69,10 +69,10 @@ func (id ID) known() bool { return id > None && id < idCount }
 
 // ClassName returns the name of a class of its expectations, "" if it has none.
 func (id ID) ClassName(class uint8) string {
-	if !id.known() || int(class) >= len(table[id].classes) {
+	if !id.known() || int(class) >= len(helperTable[id].classes) {
 		return ""
 	}
-	return table[id].classes[class].name
+	return helperTable[id].classes[class].name
 }
 
 // Keep gives a flow with a helper the lifetime that the helper wants for it, if it
@@ -82,7 +82,7 @@ func Keep(t *flowtable.Table, idx uint32, now flowtable.Tick) {
 	if x == nil || !ID(x.Helper).known() {
 		return
 	}
-	if lifetime := table[x.Helper].flowLifetime; lifetime != 0 {
+	if lifetime := helperTable[x.Helper].flowLifetime; lifetime != 0 {
 		t.Refresh(idx, lifetime, now)
 	}
 }
@@ -93,7 +93,7 @@ func (id ID) Name() string {
 	case id == None:
 		return ""
 	case id.known():
-		return table[id].name
+		return helperTable[id].name
 	}
 	return "helper(" + strconv.Itoa(int(id)) + ")"
 }

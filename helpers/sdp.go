@@ -74,19 +74,15 @@ func (r *sdpReader) line(at, end int, first bool) Cause {
 	d := r.d
 	switch r.b[at] {
 	case 'o':
-		if d.n > 0 || d.origin.n != 0 {
+		if d.n > 0 {
 			return CauseMalformed
 		}
 		return r.address(&d.origin, fieldsFrom(r.b, at+2, end, 3), end)
 	case 'c':
-		to := &d.session
 		if d.n > 0 {
-			to = &d.streams[d.n-1].addr
+			return r.address(&d.streams[d.n-1].addr, at+2, end)
 		}
-		if to.n != 0 { // a second one: several addresses for one stream
-			return CauseMalformed
-		}
-		return r.address(to, at+2, end)
+		return r.address(&d.session, at+2, end)
 	case 'm':
 		if d.n == maxMedia {
 			return CauseTooMany
@@ -115,8 +111,11 @@ func fieldsFrom(b []byte, at, end, n int) int {
 }
 
 // address reads "IN IP4 1.2.3.4" or "IN IP6 ...". A name, or a group of hosts, is left
-// alone: its addr stays zero.
+// alone: its addr stays zero. There may be one only: several are for layered streams.
 func (r *sdpReader) address(to *sdpAddr, at, end int) Cause {
+	if to.n != 0 {
+		return CauseMalformed
+	}
 	kind := "IN IP4 "
 	if end-at > 6 && r.b[at+5] == '6' {
 		kind = "IN IP6 "

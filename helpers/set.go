@@ -31,7 +31,7 @@ type endpoint struct {
 func NewSet(specs ...Spec) *Set {
 	s := &Set{attached: make(map[endpoint]ID)}
 	for _, spec := range specs {
-		proto := table[spec.ID].proto
+		proto := helperTable[spec.ID].proto
 		for _, port := range spec.Ports {
 			s.attached[endpoint{proto, port}] = spec.ID
 			s.ports(proto).add(port)
@@ -87,6 +87,6 @@ func (s *Set) Packet(id ID, c *Context) Verdict {
 	if !id.known() {
 		return VerdictAccept
 	}
-	c.id, c.self, c.loose = id, &table[id], s != nil && s.loose[id]
+	c.id, c.self, c.loose = id, &helperTable[id], s != nil && s.loose[id]
 	return c.self.packet(c)
 }

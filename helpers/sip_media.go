@@ -50,16 +50,27 @@ func (s *sipCall) permit(x *stream) bool {
 	if x.class == 0 || x.port == 0 || addr.IsZero() { // not followed; refused; on hold (RFC 3264 section 8.4)
 		return false
 	}
-	c, own := s.c, s.sender.Src
+	if x.rtcpAddr.n != 0 && x.rtcpAddr.addr != addr {
+		s.c.note(CauseOtherAddress)
+		return false
+	}
+	rtcp := x.rtcp
+	if rtcp == 0 {
+		rtcp = x.port + 1 // 0 if there is no such port
+	}
+	return s.permitPort(addr, x.port) && (x.alone || s.permitPort(addr, rtcp))
+}
+
+// permitPort tells whether the sender may announce a port of a host, and counts why not.
+func (s *sipCall) permitPort(addr packet.Addr, port uint16) bool {
+	c := s.c
 	switch {
-	case addr != own && !c.loose, x.rtcpAddr.n != 0 && x.rtcpAddr.addr != addr:
+	case addr != s.sender.Src && !c.loose:
 		c.note(CauseOtherAddress)
-	case addr != own && (c.Translator.Owns(s.m.family, addr) || c.Own != nil && c.Own(addr, s.m.family)):
+	case addr != s.sender.Src && (c.Translator.Owns(s.m.family, addr) || c.Own != nil && c.Own(addr, s.m.family)):
 		c.note(CauseGatewayAddress)
-	case x.port < minPort, x.rtcp != 0 && x.rtcp < minPort:
+	case port < minPort:
 		c.note(CausePrivilegedPort)
-	case x.port == 65535 && x.rtcp == 0 && !x.alone:
-		c.note(CauseMalformed)
 	default:
 		return true
 	}

@@ -27,14 +27,7 @@ func (s *sipCall) register() Cause {
 		if !x.ok || s.lifetime(x) == 0 {
 			continue
 		}
-		switch {
-		case x.addr != s.sender.Src && !s.c.loose:
-			s.c.note(CauseOtherAddress)
-		case x.addr != s.sender.Src && (s.c.Translator.Owns(m.family, x.addr) || s.c.Own != nil && s.c.Own(x.addr, m.family)):
-			s.c.note(CauseGatewayAddress)
-		case x.port < minPort:
-			s.c.note(CausePrivilegedPort)
-		default:
+		if s.permitPort(x.addr, x.port) {
 			return s.expectCalls(x)
 		}
 	}

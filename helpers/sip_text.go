@@ -118,10 +118,10 @@ func until(b []byte, at, end int, stops string) int {
 
 // hostPort is a host that is named by its address, and a port.
 type hostPort struct {
-	span        // of both
-	addr        packet.Addr
-	port        uint16
-	hasPort, ok bool // ok: it is an address of the family, and well-formed
+	span // of both
+	addr packet.Addr
+	port uint16
+	ok   bool // it is an address of the family, and well-formed
 }
 
 // parseHostPort reads "host" or "host:port" at the start of b[at:end], up to one of
@@ -135,29 +135,31 @@ func parseHostPort(b []byte, at, end int, family packet.Family, port uint16) (h 
 	if next, _ := trim(b, stop, end); next > stop && next < end && b[next] == ':' {
 		return h // a blank before the colon, which may be in Via
 	}
-	host := b[at:stop]
-	var rest []byte
-	if len(host) > 0 && host[0] == '[' {
-		i := bytes.IndexByte(host, ']')
-		if i < 0 {
-			return h
-		}
-		host, rest = host[1:i], host[i+1:]
-		h.addr, h.ok = parseAddr(host, packet.IPv6)
-		h.ok = h.ok && family == packet.IPv6
-	} else {
-		if i := bytes.IndexByte(host, ':'); i >= 0 {
-			host, rest = host[:i], host[i:]
-		}
-		h.addr, h.ok = parseIPv4(host)
-		h.ok = h.ok && family == packet.IPv4
-	}
+	rest := h.readHost(b[at:stop], family)
 	if len(rest) > 0 {
 		v, good := parseNumber(rest[1:], 65535)
-		h.port, h.hasPort = uint16(v), true
+		h.port = uint16(v)
 		h.ok = h.ok && good && v != 0 && rest[0] == ':'
 	}
 	return h
+}
+
+// readHost reads the host of text, of IPv6 in brackets, and returns what follows it.
+func (h *hostPort) readHost(text []byte, family packet.Family) (rest []byte) {
+	end := bytes.IndexByte(text, ':')
+	if family == packet.IPv6 {
+		end = bytes.IndexByte(text, ']') + 1
+		if end < 2 || text[0] != '[' {
+			return nil
+		}
+		h.addr, h.ok = parseAddr(text[1:end-1], family)
+		return text[end:]
+	}
+	if end < 0 {
+		end = len(text)
+	}
+	h.addr, h.ok = parseIPv4(text[:end])
+	return text[end:]
 }
 
 // Default ports (RFC 3261 section 19.1.2).

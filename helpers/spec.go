@@ -24,7 +24,7 @@ func ParseSpec(s string) (Spec, error) {
 	if id == None {
 		return Spec{}, fmt.Errorf("helper %q: no helper %q, expected %s", s, name, orList(Names()))
 	}
-	spec, h := Spec{ID: id}, &table[id]
+	spec, h := Spec{ID: id}, &helperTable[id]
 	ports, option, hasOption := strings.Cut(rest, ":")
 	switch {
 	case hasRest && !hasOption && ports == "loose":
@@ -66,7 +66,7 @@ func CheckSpecs(specs []Spec) error {
 	taken := make(map[endpoint]ID)
 	for _, spec := range specs {
 		for _, port := range spec.Ports {
-			at := endpoint{table[spec.ID].proto, port}
+			at := endpoint{helperTable[spec.ID].proto, port}
 			if id := taken[at]; id != None && id != spec.ID {
 				return fmt.Errorf("helper: port %d is given to both %s and %s", port, id.Name(), spec.ID.Name())
 			}
@@ -79,7 +79,7 @@ func CheckSpecs(specs []Spec) error {
 // idOf returns the helper of a name, None if there is none.
 func idOf(name string) ID {
 	for id := None + 1; id < idCount; id++ {
-		if table[id].name == name {
+		if helperTable[id].name == name {
 			return id
 		}
 	}
@@ -100,7 +100,7 @@ func Usage() string {
 	var b strings.Builder
 	b.WriteString("follow the protocol on these server ports, unless given:")
 	for id := None + 1; id < idCount; id++ {
-		h := &table[id]
+		h := &helperTable[id]
 		fmt.Fprintf(&b, "\n%s %d", h.name, h.port)
 		if h.loose != "" {
 			b.WriteString("; loose: " + h.loose)

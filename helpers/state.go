@@ -9,13 +9,13 @@ func Valid(proto uint8, x *flowtable.Ext) bool {
 	if id == None {
 		return true
 	}
-	return id.known() && table[id].proto == proto && (table[id].valid == nil || table[id].valid(x))
+	return id.known() && helperTable[id].proto == proto && (helperTable[id].valid == nil || helperTable[id].valid(x))
 }
 
 // ValidExpectation tells whether an expectation from a file is one that a helper
 // can have made.
 func ValidExpectation(e *flowtable.Expectation) bool {
 	id, next := ID(e.Helper), ID(e.Next)
-	return id.known() && int(e.Class) < len(table[id].classes) &&
-		(next == None || next.known() && table[next].proto == e.Tuple.Proto)
+	return id.known() && int(e.Class) < len(helperTable[id].classes) &&
+		(next == None || next.known() && helperTable[next].proto == e.Tuple.Proto)
 }

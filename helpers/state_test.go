@@ -12,7 +12,7 @@ func TestNewRecordsAreValid(t *testing.T) {
 	for id := range idCount {
 		x := flowtable.Ext{Helper: uint8(id)}
 		for _, proto := range []uint8{packet.ProtoTCP, packet.ProtoUDP} {
-			want := id == int(None) || table[id].proto == proto
+			want := id == int(None) || helperTable[id].proto == proto
 			if Valid(proto, &x) != want {
 				t.Errorf("%s, protocol %d: valid is %v", ID(id).Name(), proto, !want)
 			}

@@ -43,9 +43,16 @@ func newEnd(t *testing.T, l *lab.Lab, ns *lab.Namespace, addr string, port, medi
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { e.rtp[i].Close() })
 	}
+	t.Cleanup(e.close)
 	return e
+}
+
+// close frees the media ports.
+func (e *sipEnd) close() {
+	for _, c := range e.rtp {
+		_ = c.Close()
+	}
 }
 
 // bracketed is an address as sipp takes it.
@@ -295,66 +302,104 @@ func TestSIPRegistered(t *testing.T) {
 	})
 }
 
-// TestSIPSameAsKernel lets both carry a call and compares what they show of it: while
-// it rings through, while media flow, and after its end.
+// A sipExchange is a way to make a call, for both gateways.
+type sipExchange struct {
+	name           string
+	caller, callee func(t *testing.T, l *lab.Lab) *sipEnd
+	to             string // where the caller finds the callee
+	registers      bool   // the callee registers with the caller's host first
+}
+
+func inside(port int) func(*testing.T, *lab.Lab) *sipEnd {
+	return func(t *testing.T, l *lab.Lab) *sipEnd { return newEnd(t, l, l.Client, lab.ClientAddr, port, 40000) }
+}
+
+func outside(port int) func(*testing.T, *lab.Lab) *sipEnd {
+	return func(t *testing.T, l *lab.Lab) *sipEnd { return newEnd(t, l, l.Server, lab.ServerAddr, port, 30000) }
+}
+
+var sipExchanges = []sipExchange{
+	{"snat", inside(5060), outside(5060), lab.ServerAddr + ":5060", false},
+	{"dnat", outside(5070), inside(5060), lab.NATAddr + ":5060", false},
+	{"registered", outside(5099), inside(5066), lab.NATAddr + ":5066", true},
+}
+
+// TestSIPSameAsKernel lets both carry a call and compares what they show of it: when
+// both ends have announced their media, and in the end.
 func TestSIPSameAsKernel(t *testing.T) {
 	eachQueues(t, func(t *testing.T, ours *lab.Lab) {
 		theirs := lab.New(t, 2)
-		kernel, xdpct := theirs.StartKernel(t, snat()...), ours.StartGateway(t, snat("--helper", "sip")...)
-		seen := make(chan [2]observation, 1)
-		go func() {
-			defer close(seen)
-			seen <- observeCall(t, theirs, kernel)
-		}()
-		got := observeCall(t, ours, xdpct)
-		want, ok := <-seen
-		if !ok {
-			t.FailNow()
-		}
-		for i, when := range []string{"before media", "in the end"} {
-			t.Run(when, func(t *testing.T) { want[i].compare(t, got[i]) })
+		flags := snat("--helper", "sip", "--dnat", "udp:198.51.100.32:5060=10.1.2.3:5060")
+		kernel, xdpct := theirs.StartKernel(t, flags...), ours.StartGateway(t, flags...)
+		for _, x := range sipExchanges {
+			seen := make(chan [2]observation, 1)
+			go func() {
+				defer close(seen)
+				seen <- x.observe(t, theirs, kernel)
+			}()
+			got := x.observe(t, ours, xdpct)
+			want, ok := <-seen
+			if !ok {
+				t.FailNow()
+			}
+			for i, when := range []string{"announced", "in the end"} {
+				t.Run(x.name+"/"+when, func(t *testing.T) { want[i].compare(t, got[i]) })
+			}
 		}
 	})
 }
 
-// observeCall makes a call and records what the gateway shows before media flow, and in
-// the end.
-func observeCall(t *testing.T, l *lab.Lab, g *lab.Gateway) (o [2]observation) {
+// observe makes the call and records what the gateway shows when media are announced,
+// and in the end.
+func (x sipExchange) observe(t *testing.T, l *lab.Lab, g *lab.Gateway) (o [2]observation) {
+	g.Flush(t)
 	events, expectEvents := g.Events(t), g.ExpectEvents(t)
-	caller := newEnd(t, l, l.Client, lab.ClientAddr, 5060, 40000)
-	callee := newEnd(t, l, l.Server, lab.ServerAddr, 5060, 30000)
+	caller, callee := x.caller(t, l), x.callee(t, l)
+	defer caller.close()
+	defer callee.close()
+	if x.registers {
+		registrar := newEnd(t, l, caller.ns, caller.addr, 5060, 30500)
+		registrar.start(t, "registrar", "-m", "1")
+		callee.start(t, "register", "-m", "1", registrar.addr+":5060")
+		callee.finish(t)
+		registrar.finish(t)
+	}
 	callee.start(t, "callee", "-m", "1")
-	caller.start(t, "caller", "-m", "1", "-d", "4000", lab.ServerAddr+":5060")
+	caller.start(t, "caller", "-m", "1", "-d", "4000", x.to)
 	callers, callees := caller.told(t, 1), callee.told(t, 1)
-	record := func(lines []string, into *[]lab.Record) { // the ports are the same in each run
-		*into = nil
-		for _, line := range lines {
-			r, err := lab.Parse(line)
-			if err != nil {
-				t.Error(err)
-			}
-			*into = append(*into, r)
-		}
-	}
-	listings := func(o *observation) {
-		record(g.Flows(t), &o.Flows)
-		record(g.ProcFlows(t), &o.ProcFlows)
-		record(g.Expectations(t), &o.Expectations)
-		record(g.ProcExpectations(t), &o.ProcExpect)
-	}
-	listings(&o[0])
-	for _, line := range g.ExpectationsIn(t, "xml") {
-		o[0].XMLExpect = append(o[0].XMLExpect, regexp.MustCompile(`<timeout>\d+`).ReplaceAllString(line, ""))
-	}
-	slices.Sort(o[0].XMLExpect)
+	o[0] = observeListings(t, g)
 	caller.says(t, callers, callee, "caller")
 	callee.says(t, callees, caller, "callee")
 	caller.finish(t)
 	callee.finish(t)
 	events.Settle(300 * time.Millisecond)
-	listings(&o[1])
-	record(events.Stop(t), &o[1].Events)
-	record(expectEvents.Stop(t), &o[1].ExpectEvents)
+	o[1] = observeListings(t, g)
+	o[1].Events = parseAll(t, events.Stop(t))
+	o[1].ExpectEvents = parseAll(t, expectEvents.Stop(t))
 	nominal(g, o[1].Events)
+	return o
+}
+
+// parseAll splits lines; the ports are the same in each run.
+func parseAll(t *testing.T, lines []string) (records []lab.Record) {
+	t.Helper()
+	for _, line := range lines {
+		r, err := lab.Parse(line)
+		if err != nil {
+			t.Error(err)
+		}
+		records = append(records, r)
+	}
+	return records
+}
+
+func observeListings(t *testing.T, g *lab.Gateway) (o observation) {
+	t.Helper()
+	o.Flows, o.ProcFlows = parseAll(t, g.Flows(t)), parseAll(t, g.ProcFlows(t))
+	o.Expectations, o.ProcExpect = parseAll(t, g.Expectations(t)), parseAll(t, g.ProcExpectations(t))
+	for _, line := range g.ExpectationsIn(t, "xml") {
+		o.XMLExpect = append(o.XMLExpect, regexp.MustCompile(`<timeout>\d+`).ReplaceAllString(line, ""))
+	}
+	slices.Sort(o.XMLExpect)
 	return o
 }

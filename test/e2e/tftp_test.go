@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,12 +12,9 @@ import (
 
 // serveTFTP starts in.tftpd at port 69 of a namespace and returns its folder, where
 // clients may write.
-func serveTFTP(t *testing.T, l *lab.Lab, ns *lab.Namespace, family string) string {
+func serveTFTP(t *testing.T, ns *lab.Namespace, family string) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(l.Dir, "tftp")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
 	ns.StartServer(t, "udp", 69, "in.tftpd", family, "--foreground", "--listen", "--secure", "--create", "--permissive",
 		"--user", "root", "--address", ":69", dir)
 	return dir
@@ -63,8 +59,8 @@ func checkTFTPClients(t *testing.T, l *lab.Lab, from *lab.Namespace, host, files
 func TestTFTP(t *testing.T) {
 	lab.NeedsXDPCT(t) // of IPv6 sources the kernel is told nothing
 	eachQueues(t, func(t *testing.T, l *lab.Lab) {
-		outside4, inside := serveTFTP(t, l, l.Server, "-4"), serveTFTP(t, l, l.Client, "-4")
-		outside6 := serveTFTP(t, l, l.Server, "-6")
+		outside4, inside := serveTFTP(t, l.Server, "-4"), serveTFTP(t, l.Client, "-4")
+		outside6 := serveTFTP(t, l.Server, "-6")
 		g := l.StartGateway(t, nat66(t, l, "--helper", "tftp",
 			"--dnat", "udp:198.51.100.32:69=10.1.2.3:69", "--dnat", "udp:203.0.113.1:69=10.1.2.3:69")...)
 		checkTFTPClients(t, l, l.Client, lab.ServerAddr, outside4)
@@ -83,7 +79,7 @@ func TestTFTP(t *testing.T) {
 // TestTFTPMasquerade: to the gateway's own address, and without NAT for IPv6.
 func TestTFTPMasquerade(t *testing.T) {
 	eachQueues(t, func(t *testing.T, l *lab.Lab) {
-		outside4, outside6 := serveTFTP(t, l, l.Server, "-4"), serveTFTP(t, l, l.Server, "-6")
+		outside4, outside6 := serveTFTP(t, l.Server, "-4"), serveTFTP(t, l.Server, "-6")
 		l.StartGateway(t, "--masquerade", "--helper", "tftp")
 		checkTFTPClients(t, l, l.Client, lab.ServerAddr, outside4)
 		checkTFTPClients(t, l, l.Client, lab.ServerAddr6, outside6)
@@ -95,7 +91,7 @@ func TestTFTPNeedsTheHelper(t *testing.T) {
 	lab.NeedsXDPCT(t)
 	t.Parallel()
 	l := lab.New(t, 1)
-	newFile(t, serveTFTP(t, l, l.Server, "-4"), "file.bin", 1000)
+	newFile(t, serveTFTP(t, l.Server, "-4"), "file.bin", 1000)
 	g := l.StartGateway(t, snat()...)
 	if r := l.Client.Try("curl", "-sS", "--max-time", "3", "-o", "/dev/null", "tftp://203.0.113.47/file.bin"); r.Status == 0 {
 		t.Error("the file came")
@@ -118,7 +114,7 @@ func TestTFTPSameAsKernel(t *testing.T) {
 		}
 		t.Run(request.name, func(t *testing.T) { request.sameAs(t, theirs, kernel, ours, xdpct) })
 		for _, l := range []*lab.Lab{ours, theirs} {
-			newFile(t, serveTFTP(t, l, l.Server, "-4"), "file.bin", 3000)
+			newFile(t, serveTFTP(t, l.Server, "-4"), "file.bin", 3000)
 		}
 		for name, command := range map[string][]string{
 			"read":  {"curl", "-sS", "tftp://203.0.113.47/file.bin", "-o", "/dev/null"},
