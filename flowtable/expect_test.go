@@ -296,6 +296,22 @@ func TestChangeExpectations(t *testing.T) {
 	}
 }
 
+// What was found before a change cannot be taken after it.
+func TestChangedEntryIsStale(t *testing.T) {
+	x := NewExpectations(10)
+	e := announced(1, 1)
+	x.Add(e)
+	tu := flowFor(e)
+	old := x.find(&tu, 0)
+	x.Change(e.Master, func(*Expectation) bool { return true })
+	if x.drop(old) || x.Len() != 1 {
+		t.Error("the old entry was taken")
+	}
+	if _, ok := x.Take(&tu, 0); !ok {
+		t.Error("the new entry is not found")
+	}
+}
+
 // Whoever takes an expectation while it is being changed gets it, old or new.
 func TestTakeWhileItChanges(t *testing.T) {
 	x := NewExpectations(10)

@@ -218,6 +218,32 @@ func TestSIPMediaPorts(t *testing.T) {
 	}
 }
 
+// A session that is changed, one that is given up, and one that is refused.
+func TestSIPCallsEnd(t *testing.T) {
+	s := sipSides["snat"]
+	callers, callees := s.views()
+	e := newSession(t, s)
+	other := strings.Replace(invite(callers, 50000, 0), "1@fixed", "2@other", 1)
+	e.send(orig, other)
+	e.send(orig, invite(callers, 40000, 0))
+	e.send(reply, answer(callees, "200 OK", 30000))
+	e.wantText(orig, invite(callers, 42000, 0), invite(callees, 42000, 0))
+	if got := e.pendingPorts(); got != "1:50000 1:50001 1:30000 1:30001 1:42000 1:42001" {
+		t.Errorf("after a change: %s", got)
+	}
+	for what, end := range map[string]func(){
+		"CANCEL":   func() { e.send(orig, request(callers, "CANCEL", 1)) },
+		"486":      func() { e.send(reply, answer(callees, "486 Busy Here", 0)) },
+		"486, SDP": func() { e.send(reply, answer(callees, "486 Busy Here", 30000)) },
+		"BYE":      func() { e.send(reply, strings.Replace(request(callers, "BYE", 1), "z9hG4bK9", "z9hG4bK8", 1)) },
+	} {
+		e.send(orig, invite(callers, 40000, 0))
+		if end(); e.pendingPorts() != "1:50000 1:50001" {
+			t.Errorf("after %s: %s", what, e.pendingPorts())
+		}
+	}
+}
+
 // What a message says, and what becomes of it.
 var sipEdges = []struct {
 	name     string
