@@ -1,12 +1,16 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,61 +23,132 @@ import (
 var lazy = []string{"nice", "-n", "3"}
 
 // TestOverload offers a gateway with a full table far more than it can forward, from
-// one side after the other. What is established goes on, as far as its packets do not
-// come by the very queue that overflows; the control socket answers, memory stays as it
-// is, and when the flood is over, so is its effect.
+// one side after the other. An established exchange of datagrams, which come by the very
+// queue that overflows, goes on; the control socket answers, memory stays as it is; and
+// when the flood is over, a TCP transfer that began before goes on, too.
 func TestOverload(t *testing.T) {
 	lab.NeedsXDPCT(t)
 	l := lab.New(t, 1)
 	files := l.Serve(t, l.Server)
-	file := newFile(t, files, "file.bin", 200_000_000)
-	newFile(t, files, "small.bin", 100_000)
+	newFile(t, files, "file.bin", 200_000_000)
 	g := l.StartXDPCTUnder(t, lazy, snat("--max-flows", "2048", "--dnat", "tcp:"+lab.NATAddr+":80=10.1.2.3:8080")...)
-	t.Run("from-inside", func(t *testing.T) {
-		udp, next := randomUDP(t, l)
-		got := filepath.Join(l.Dir, "got.bin")
-		checkFlood(t, l, g, got, "early_drop", func() *flood { return startFlood(t, l.Client, udp, next) },
-			"curl", "-sS", "--limit-rate", "1M", "-o", got, "http://203.0.113.47/file.bin")
-	})
-	t.Run("from-outside", func(t *testing.T) {
-		syn, next := randomSYN(t, l, 80)
-		put := filepath.Join(files, "upload", "put.bin")
-		checkFlood(t, l, g, put, "flows_new", func() *flood { return startFlood(t, l.Server, syn, next) },
-			"curl", "-sS", "--limit-rate", "1M", "-T", file, "ftp://203.0.113.47/upload/put.bin")
-	})
-	got := filepath.Join(l.Dir, "small.bin")
-	l.Client.Run(t, "curl", "-sS", "--max-time", "60", "--retry", "3", "-o", got, "http://203.0.113.47/small.bin")
-	checkSame(t, filepath.Join(files, "small.bin"), got)
-	lab.Eventually(t, 30*time.Second, "all frames are where they belong", func() bool { return g.Counters(t)["frames_missing"] == 0 })
-}
-
-// checkFlood lets a program move a file while a flood runs, which counter counts.
-func checkFlood(t *testing.T, l *lab.Lab, g *lab.Gateway, path, counter string, start func() *flood, program ...string) {
-	t.Helper()
-	transfer := l.Client.Start(t, program...)
+	got := filepath.Join(l.Dir, "got.bin")
+	transfer := l.Client.Start(t, "curl", "-sS", "--limit-rate", "1M", "-o", got, "http://203.0.113.47/file.bin")
 	defer func() {
 		transfer.Signal(syscall.SIGKILL)
 		transfer.Wait(t, 10*time.Second)
 	}()
-	arrived(t, path, 100_000)
+	arrived(t, got, 100_000)
+	x := startDatagrams(t, l)
+	lab.Eventually(t, 30*time.Second, "a stream of datagrams", func() bool {
+		return strings.Contains(strings.Join(g.Flows(t), "\n"), "dport=7777 src=203.0.113.47 dst=198.51.100.32 sport=7777 dport="+x.port+" [ASSURED]")
+	})
+	t.Run("from-inside", func(t *testing.T) {
+		frame, next := randomUDP(t, l)
+		checkFlood(t, g, x, "early_drop", func() *flood { return startFlood(t, l.Client, frame, next) })
+	})
+	t.Run("from-outside", func(t *testing.T) {
+		frame, next := randomSYN(t, l, 80)
+		checkFlood(t, g, x, "flows_new", func() *flood { return startFlood(t, l.Server, frame, next) })
+	})
+	arrived(t, got, fileSize(t, got)+100_000)
+	lab.Eventually(t, 30*time.Second, "all frames are where they belong", func() bool { return g.Counters(t)["frames_missing"] == 0 })
+}
+
+// checkFlood lets an exchange go on during a flood, which counter counts.
+func checkFlood(t *testing.T, g *lab.Gateway, x *datagrams, counter string, start func() *flood) {
+	t.Helper()
 	before := g.Counters(t)[counter]
 	f := start()
 	defer f.stop()
 	lab.Eventually(t, 60*time.Second, "the flood has an effect", func() bool { return g.Counters(t)[counter] > before+20_000 })
-	memory, size := residentBytes(t, g), fileSize(t, path)
+	memory, echoes := residentBytes(t, g), x.echoes.Load()
 	offered, taken := f.sent.Load(), g.Counters(t)["received"]
-	arrived(t, path, size+2_000_000)
+	lab.Eventually(t, 60*time.Second, "the exchange goes on", func() bool { return x.echoes.Load() > echoes+50 })
 	if flows := strings.Join(g.Flows(t), "\n"); !strings.Contains(flows, "ESTABLISHED src=10.1.2.3 dst=203.0.113.47") {
 		t.Errorf("the transfer's flow is not listed: %s", flows)
 	}
 	offered, taken = f.sent.Load()-offered, g.Counters(t)["received"]-taken
-	if !transfer.Running() {
-		t.Errorf("the transfer has ended: %s", transfer.Output())
-	}
 	if after := residentBytes(t, g); after > memory+8<<20 {
 		t.Errorf("%d bytes resident, then %d", memory, after)
 	}
 	t.Logf("%d packets were sent while %d were taken from the queues", offered, taken)
+}
+
+// datagrams is a client that sends datagrams to an echoing server, always from one port.
+type datagrams struct {
+	port   string
+	echoes atomic.Int64 // that came back
+}
+
+func startDatagrams(t *testing.T, l *lab.Lab) *datagrams {
+	t.Helper()
+	open := func(n *lab.Namespace, own, peer string) (c *net.UDPConn) {
+		err := n.Do(func() (err error) {
+			local, err := net.ResolveUDPAddr("udp4", own)
+			if err != nil {
+				return err
+			}
+			if peer == "" {
+				c, err = net.ListenUDP("udp4", local)
+				return err
+			}
+			remote, err := net.ResolveUDPAddr("udp4", peer)
+			if err == nil {
+				c, err = net.DialUDP("udp4", local, remote)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	server := open(l.Server, lab.ServerAddr+":7777", "")
+	client := open(l.Client, lab.ClientAddr+":0", lab.ServerAddr+":7777")
+	_, port, _ := net.SplitHostPort(client.LocalAddr().String())
+	x := &datagrams{port: port}
+	var ended sync.WaitGroup
+	ended.Go(func() { // echo
+		b := make([]byte, 64)
+		for {
+			n, from, err := server.ReadFromUDP(b)
+			if err != nil {
+				return
+			}
+			_, _ = server.WriteToUDP(b[:n], from) // what is lost is lost
+		}
+	})
+	ended.Go(func() {
+		b := make([]byte, 64)
+		for {
+			if _, err := client.Read(b); errors.Is(err, net.ErrClosed) {
+				return
+			} else if err == nil {
+				x.echoes.Add(1)
+			}
+		}
+	})
+	stop := make(chan struct{})
+	ended.Go(func() {
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				_, _ = client.Write([]byte("a question"))
+			}
+		}
+	})
+	t.Cleanup(func() {
+		close(stop)
+		_ = client.Close()
+		_ = server.Close()
+		ended.Wait()
+	})
+	return x
 }
 
 // arrived waits until a file has grown to a size.
