@@ -71,8 +71,10 @@ func (w *Worker) inside(hop uint16) bool {
 //
 // Hot: for bursts from outside. It reads the records that lookup has compared.
 func (w *Worker) askSources(b *burst) {
+	t, strict := w.flows.table, w.cfg.sources.reversePath == ReversePathStrict
 	for i := range b.n {
-		if p := &b.pkts[i]; p.verdict == VerdictForward {
+		p := &b.pkts[i]
+		if p.ref != 0 && (strict || t.Flow(p.ref.Index()).Inside(p.ref.Dir())) && p.verdict == VerdictForward {
 			w.dishonest(p)
 		}
 	}

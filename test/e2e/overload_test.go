@@ -18,9 +18,9 @@ import (
 	"github.com/xdpct/xdpct/test/lab"
 )
 
-// lazy starts a gateway that gets a fifth of a CPU where a flood wants it, too, so that
+// lazy starts a gateway that gets a small part of a CPU where a flood wants it, too, so that
 // far more is offered than it can forward.
-var lazy = []string{"nice", "-n", "3"}
+var lazy = []string{"nice", "-n", "10"}
 
 // TestOverload offers a gateway with a full table far more than it can forward, from
 // one side after the other. An established exchange of datagrams, which come by the very
