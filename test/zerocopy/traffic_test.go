@@ -18,6 +18,14 @@ const fileSize = 6_000_000
 // udpFlows is the number of UDP exchanges, each from a port of its own.
 const udpFlows = 64
 
+// echoUDP answers each datagram with itself. A socat that forks may stop answering.
+const echoUDP = `
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 7))
+while True: s.sendto(*s.recvfrom(2000))
+`
+
 // exchangeUDP sends datagrams of all sizes, each from a port of its own; what comes
 // back has to be the same. One that is lost, as may be on a busy host, is sent again.
 const exchangeUDP = `
@@ -53,7 +61,7 @@ func newSite(t *testing.T, l *lab.Lab) *site {
 	if err := os.WriteFile(filepath.Join(s.files, "file.bin"), content, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l.Server.StartServer(t, "udp", 7, "socat", "UDP4-RECVFROM:7,fork", "PIPE")
+	l.Server.StartServer(t, "udp", 7, "/usr/bin/python3", "-c", echoUDP)
 	return s
 }
 
