@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -234,7 +235,7 @@ func TestReloadAfterStop(t *testing.T) {
 	for _, w := range p.workers {
 		w.shutMail()
 	}
-	if err := p.Reload(settings()); err != ErrStopped {
+	if err := p.Reload(settings()); !errors.Is(err, ErrStopped) {
 		t.Error(err)
 	}
 }

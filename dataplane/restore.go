@@ -57,12 +57,15 @@ func (g *Gateway) Restore(in io.ReadSeeker, wall time.Time) (Restored, error) {
 		return nil
 	})
 	if errors.Is(err, flowtable.ErrState) { // it was whole a moment ago
-		return Restored{}, fmt.Errorf("changed while it was read: %s", err)
+		return Restored{}, errStateChanged
 	}
 	r.nameMasters()
 	g.taken = r.sum
 	return r.sum, err
 }
+
+// errStateChanged means that a state file that was whole is not any more.
+var errStateChanged = errors.New("the file has changed while it was read")
 
 // eachRecord reads a state file to its end. Errors of the file are ErrState.
 func eachRecord(in io.Reader, each func(*flowtable.StateReader, flowtable.StateRecord) error) error {

@@ -44,8 +44,8 @@ const (
 // ErrState means that a state file cannot be used; the error says why.
 var ErrState = errors.New("not usable")
 
-// castagnoli is the polynomial of the checksum (RFC 3720 appendix B.4).
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// castagnoliTable is the polynomial of the checksum (RFC 3720 appendix B.4).
+var castagnoliTable = crc32.MakeTable(crc32.Castagnoli)
 
 // StateWriter writes a state file. The first error makes all later calls do
 // nothing; Close returns it.
@@ -70,7 +70,7 @@ func NewStateWriter(out io.Writer, saved time.Time) *StateWriter {
 // write writes bytes that the checksum covers.
 func (w *StateWriter) write(b []byte) {
 	if w.err == nil {
-		w.sum = crc32.Update(w.sum, castagnoli, b)
+		w.sum = crc32.Update(w.sum, castagnoliTable, b)
 		_, w.err = w.out.Write(b)
 	}
 }
@@ -168,7 +168,7 @@ func (r *StateReader) read(b []byte) error {
 	if _, err := io.ReadFull(r.in, b); err != nil {
 		return cutShort(err)
 	}
-	r.sum = crc32.Update(r.sum, castagnoli, b)
+	r.sum = crc32.Update(r.sum, castagnoliTable, b)
 	return nil
 }
 

@@ -98,6 +98,7 @@ func checkAll(cfg *runConfig, m *machine) findings {
 	f.checkMemory(cfg, m)
 	f.checkCPUs(cfg, m)
 	f.checkControl(cfg, m)
+	f.checkState(cfg, m)
 	for i := range m.ports {
 		f.checkPort(cfg, &m.ports[i])
 	}

@@ -169,6 +169,16 @@ func (f *findings) checkControl(cfg *runConfig, m *machine) {
 	f.ok("control", "%s is free", cfg.Control)
 }
 
+// checkState judges the place where flows are kept over a restart.
+func (f *findings) checkState(cfg *runConfig, m *machine) {
+	switch {
+	case m.stateErr != nil:
+		f.fail("state", strings.TrimPrefix(m.stateErr.Error(), "--state "), "")
+	case cfg.State != "":
+		f.ok("state", "flows can be saved as %s", cfg.State)
+	}
+}
+
 // checkRouting judges the settings of the kernel's own forwarding.
 func (f *findings) checkRouting(m *machine) {
 	if m.forward == "1" {

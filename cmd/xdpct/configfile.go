@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -52,17 +53,13 @@ func readConfigFile(flags *pflag.FlagSet, path string) error {
 	if err != nil {
 		return fmt.Errorf("--config: %w", err)
 	}
-	defer f.Close()
 	lines := bufio.NewScanner(f)
-	for n := 1; lines.Scan(); n++ {
-		if err := setByLine(flags, strings.TrimSpace(lines.Text())); err != nil {
-			return usagef("%s:%d: %w", path, n, err)
+	for n := 1; lines.Scan() && err == nil; n++ {
+		if err = setByLine(flags, strings.TrimSpace(lines.Text())); err != nil {
+			err = usagef("%s:%d: %w", path, n, err)
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("--config %s: %w", path, err)
-	}
-	return nil
+	return errors.Join(err, lines.Err(), f.Close())
 }
 
 // setByLine sets the flag of a line.

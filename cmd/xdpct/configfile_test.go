@@ -124,7 +124,7 @@ func TestReloadRefuses(t *testing.T) {
 func TestReloadableFlagsExist(t *testing.T) {
 	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
 	new(runFlags).register(flags)
-	for _, name := range reloadable {
+	for _, name := range reloadableNames {
 		if flags.Lookup(name) == nil {
 			t.Errorf("no flag --%s", name)
 		}

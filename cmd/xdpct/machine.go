@@ -26,6 +26,7 @@ type machine struct {
 	hugeFree     uint64 // free pages of 2 MiB
 	cpus         []int  // allowed to this process
 	controlErr   error  // why the control socket cannot be made
+	stateErr     error  // why flows cannot be saved
 	ports        []portFacts
 }
 
@@ -74,6 +75,7 @@ func readMachine(cfg *runConfig) *machine {
 	m.memAvailable = kib << 10
 	m.hugeFree, _ = strconv.ParseUint(readLine("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"), 10, 64)
 	m.cpus = allowedCPUs()
+	m.stateErr = (&stateFile{path: cfg.State}).look()
 	if m.controlErr = control.CheckPath(cfg.Control); m.controlErr == nil {
 		_, m.controlErr = os.Stat(filepath.Dir(cfg.Control))
 	}

@@ -23,8 +23,8 @@ import (
 	"github.com/xdpct/xdpct/nat"
 )
 
-// reloadable are the flags that can change while packets flow.
-var reloadable = []string{
+// reloadableNames are the flags that can change while packets flow.
+var reloadableNames = []string{
 	"snat", "masquerade", "dnat", "helper", "timeouts", "timeout",
 	"tcp-loose", "tcp-liberal", "tcp-ignore-invalid-rst", "tcp-max-retrans", "invalid", "checksum", "log-level",
 }
@@ -58,7 +58,7 @@ func (r *reloader) reload(ctx context.Context, req control.ReloadRequest) (contr
 	changed := differences(r.now, next)
 	var fixed []string
 	for _, name := range changed {
-		if !slices.Contains(reloadable, name) {
+		if !slices.Contains(reloadableNames, name) {
 			fixed = append(fixed, "--"+name)
 		}
 	}

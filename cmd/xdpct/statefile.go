@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/xdpct/xdpct/dataplane"
 	"github.com/xdpct/xdpct/flowtable"
 )
@@ -31,15 +33,31 @@ func (s *stateFile) check() error {
 	if s.path == "" {
 		return nil
 	}
+	err := s.look()
+	if err != nil {
+		return err
+	}
+	f, err := s.create()
+	if err == nil {
+		err = errors.Join(f.Close(), os.Remove(f.Name()))
+	}
+	if err != nil {
+		return fmt.Errorf("--state %s: flows could not be saved there: %w", s.path, err)
+	}
+	return nil
+}
+
+// look is check without touching anything.
+func (s *stateFile) look() error {
+	if s.path == "" {
+		return nil
+	}
 	info, err := os.Lstat(s.path)
 	if err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("--state %s: a file of that name exists and is no regular file: remove it or give another --state", s.path)
 	}
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		var f *os.File
-		if f, err = s.create(); err == nil {
-			err = errors.Join(f.Close(), os.Remove(f.Name()))
-		}
+	if dir := filepath.Dir(s.path); err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = unix.Access(dir, unix.W_OK|unix.X_OK)
 	}
 	if err != nil {
 		return fmt.Errorf("--state %s: flows could not be saved there: %w", s.path, err)
@@ -68,9 +86,11 @@ func (s *stateFile) restore(gw *dataplane.Gateway) error {
 	if err != nil {
 		return fmt.Errorf("--state: %w", err)
 	}
-	defer f.Close()
 	began := time.Now()
 	r, err := gw.Restore(f, began)
+	if closing := f.Close(); err == nil {
+		err = closing
+	}
 	if errors.Is(err, flowtable.ErrState) {
 		s.log.Error("the state file is not usable: starting without flows", "file", s.path, "error", err, "kept_as", s.bad())
 		return os.Rename(s.path, s.bad())
