@@ -114,7 +114,7 @@ func TestAnIPv6HostIs64Bits(t *testing.T) {
 func TestNewFlowsOfAHostAreLimited(t *testing.T) {
 	p := newPath(t, func(o *Options) { o.NewFlowsPerHost = 10 })
 	for second := range 3 {
-		p.Advance(time.Second - time.Duration(time.Since(p.shared.start)%time.Second)) // its beginning
+		p.Advance(time.Second - time.Since(p.shared.start)%time.Second) // its beginning
 		p.run()
 		for i := range uint16(25) {
 			p.send(lan, build(t, lan, udp(7000+uint16(second)*100+i, 53)))

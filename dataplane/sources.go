@@ -183,7 +183,7 @@ type block struct {
 // special-purpose addresses), without those that singleHost refuses; and IPv6 that is
 // not global unicast, 2000::/3, nor of NAT64.
 var (
-	bogons4 = [...]block{
+	bogon4Table = [...]block{
 		{10, 24},                         // private (RFC 1918)
 		{172<<4 | 1, 20},                 // 172.16/12
 		{192<<8 | 168, 16},               // 192.168/16
@@ -198,7 +198,7 @@ var (
 		{0xf, 28},                        // reserved: 240/4
 		{0, 24}, {127, 24}, {0b1110, 28}, // this network, loopback, multicast
 	}
-	bogons6 = [...]block{ // of the upper half of the address
+	bogon6Table = [...]block{ // of the upper half of the address
 		{0x20010db8, 32},     // documentation (RFC 3849)
 		{0x3fff0, 44},        // documentation: 3fff::/20 (RFC 9637)
 		{0x200100020000, 16}, // benchmarks: 2001:2::/48 (RFC 5180)
@@ -214,12 +214,12 @@ const (
 // isBogon reports whether an address is none of the Internet.
 func isBogon(a packet.Addr, f packet.Family) bool {
 	if f == packet.IPv4 {
-		return inBlocks(a.Lo, bogons4[:])
+		return inBlocks(a.Lo, bogon4Table[:])
 	}
 	if a.Hi == nat64 && a.Lo>>32 == 0 {
 		return isBogon(packet.Addr{Lo: a.Lo}, packet.IPv4)
 	}
-	return a.Hi>>61 != globalUnicast6 || inBlocks(a.Hi, bogons6[:])
+	return a.Hi>>61 != globalUnicast6 || inBlocks(a.Hi, bogon6Table[:])
 }
 
 func inBlocks(a uint64, blocks []block) bool {

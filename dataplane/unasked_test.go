@@ -67,6 +67,7 @@ var (
 
 // newSiege makes one of several kinds of gateway.
 func newSiege(t testing.TB, draw func(string, int) int) *siege {
+	t.Helper()
 	s := &siege{draw: draw, ref: &reference{opened: make(map[refKey]*refFlow), expect: make(map[refExpect]refEnd),
 		inside: []netip.Prefix{prefix("10.0.0.0/8"), prefix("fd00::/8")}}}
 	for _, text := range siegeRules {
@@ -86,7 +87,7 @@ func newSiege(t testing.TB, draw func(string, int) int) *siege {
 			s.ref.v6 = true
 		}
 	})
-	s.path.queue = func(int, []byte) int { return draw("queue", workers) }
+	s.queue = func(int, []byte) int { return draw("queue", workers) }
 	s.mirror.SetFixed(siegeNetwork())
 	s.run()
 	return s
@@ -202,6 +203,7 @@ func (s *siege) leave(frames ...[]byte) string {
 
 // sctpFrame is a packet with one chunk, INIT or INIT ACK.
 func sctpFrame(t testing.TB, from int, src, dst netip.Addr, sport, dport uint16, chunk uint8) []byte {
+	t.Helper()
 	b := make([]byte, 12+20)
 	binary.BigEndian.PutUint16(b, sport)
 	binary.BigEndian.PutUint16(b[2:], dport)
