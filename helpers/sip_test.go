@@ -469,3 +469,31 @@ func TestSIPAllocs(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkSIP takes a message that is rewritten and announces media, one that is
+// rewritten, and one that does not change.
+func BenchmarkSIP(b *testing.B) {
+	s := sipSides["moved"]
+	callers, _ := s.views()
+	none := sipSides["none"]
+	for name, x := range map[string]struct {
+		s    sides
+		text string
+	}{
+		"invite": {s, invite(callers, 40000, 0)}, "bye": {s, request(callers, "BYE", 2)}, "untranslated": {none, request(callers, "BYE", 2)},
+		"keep-alive": {s, "\r\n\r\n"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			e := newSession(b, x.s)
+			frame := e.frame(orig, 0, 0, x.text)
+			room := make([]byte, len(frame), 2048)
+			b.ReportAllocs()
+			for b.Loop() {
+				copy(room[:cap(room)], frame)
+				e.c.Now += 16
+				e.reparse(room)
+				e.set.Packet(helpers.IDSIP, &e.c)
+			}
+		})
+	}
+}
