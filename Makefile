@@ -103,8 +103,8 @@ test-zerocopy: setup-zerocopy build ## AF_XDP zero-copy for real, in a virtual m
 .PHONY: test-invariants
 test-invariants: ## unit and end-to-end tests with a build that follows each frame and poisons what is freed (root)
 	go test -tags invariants ./dataplane/... ./flowtable ./nat ./helpers
-	go build -trimpath -tags invariants -o dist/xdpct-invariants ./cmd/xdpct
-	XDPCT=$(CURDIR)/dist/xdpct-invariants go test -count=1 -timeout 12m ./test/e2e $(E2E)
+	go build -trimpath -tags invariants -o dist/invariants/xdpct ./cmd/xdpct
+	XDPCT=$(CURDIR)/dist/invariants/xdpct go test -count=1 -timeout 12m ./test/e2e $(E2E)
 
 # How long, and with which faults (0: from the clock).
 SOAK_TIME ?= 3m
@@ -112,15 +112,15 @@ SOAK_SEED ?= 0
 
 .PHONY: soak
 soak: ## traffic and faults for SOAK_TIME (3m) on the invariants build, then a look at what is left (root)
-	go build -trimpath -tags invariants -o dist/xdpct-invariants ./cmd/xdpct
-	XDPCT=$(CURDIR)/dist/xdpct-invariants go test -count=1 -v -timeout 0 ./test/soak -args -soak-time $(SOAK_TIME) -soak-seed $(SOAK_SEED)
+	go build -trimpath -tags invariants -o dist/invariants/xdpct ./cmd/xdpct
+	XDPCT=$(CURDIR)/dist/invariants/xdpct go test -count=1 -v -timeout 0 ./test/soak -args -soak-time $(SOAK_TIME) -soak-seed $(SOAK_SEED)
 
 # Needs gcc. Memory that is not Go's (rings, tables) is not watched.
 .PHONY: test-race
 test-race: ## unit tests, and end-to-end tests of control paths and hand-over, with the race detector (root)
 	CGO_ENABLED=1 go test -race ./control ./dataplane/... ./flowtable ./nat ./helpers ./cmd/...
-	CGO_ENABLED=1 go build -race -trimpath -o dist/xdpct-race ./cmd/xdpct
-	XDPCT=$(CURDIR)/dist/xdpct-race go test -count=1 -timeout 12m ./test/e2e -run '$(RACE_E2E)'
+	CGO_ENABLED=1 go build -race -trimpath -o dist/race/xdpct ./cmd/xdpct
+	XDPCT=$(CURDIR)/dist/race/xdpct go test -count=1 -timeout 12m ./test/e2e -run '$(RACE_E2E)'
 
 # How long random scripts are played; SEED=N begins with those of a seed.
 RANDOM_TIME ?= 2m
