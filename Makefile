@@ -93,7 +93,7 @@ test-unit: ## unit tests of all packages (those that need root skip without it)
 
 .PHONY: test-root
 test-root: build ## real programs and the kernel against xdpct, in namespaces (root)
-	go test -p 1 -count=1 -timeout 8m $$(go list ./test/... | grep -v /test/zerocopy) $(E2E)
+	go test -p 1 -count=1 -timeout 15m $$(go list ./test/... | grep -v /test/zerocopy) $(E2E)
 
 .PHONY: test-zerocopy
 test-zerocopy: setup-zerocopy build ## AF_XDP zero-copy for real, in a virtual machine (root, 3 minutes)

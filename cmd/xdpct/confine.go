@@ -15,7 +15,9 @@ import (
 // new addresses (CAP_BPF, Linux before 6.5), and to open sockets when an interface was
 // deleted and made again (CAP_NET_RAW; CAP_IPC_LOCK, if it had that, if all were). Of
 // what is documented start-up alone needs CAP_PERFMON.
-var keptCapabilities = []cap.Value{cap.NET_ADMIN, cap.NET_RAW, cap.BPF, cap.IPC_LOCK}
+func keptCapabilities() []cap.Value {
+	return []cap.Value{cap.NET_ADMIN, cap.NET_RAW, cap.BPF, cap.IPC_LOCK}
+}
 
 // neverCalled are system calls that a gateway has no use for and that whoever
 // takes it over would: other programs, other processes' memory, mounts, modules,
@@ -49,7 +51,7 @@ func confine(log *slog.Logger) {
 func dropCapabilities() error {
 	has := cap.GetProc()
 	keep := cap.NewSet()
-	for _, v := range keptCapabilities {
+	for _, v := range keptCapabilities() {
 		on, err := has.GetFlag(cap.Permitted, v)
 		if err != nil || !on { // an older kernel that does not know it, or CAP_SYS_ADMIN instead
 			continue

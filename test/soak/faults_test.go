@@ -21,13 +21,13 @@ type fault struct {
 var faults = []fault{
 	{"link flap", false, (*course).flapLink},
 	{"interface replaced", false, (*course).replaceInterface},
-	{"neighbours forgotten", false, func(c *course, t *testing.T) { c.lab.Gateway.Run(t, "ip", "neigh", "flush", "all") }},
+	{"neighbours forgotten", false, (*course).forgetNeighbours},
 	{"addresses and routes change", false, (*course).changeRoutes},
 	{"hung control clients", false, (*course).hangClients},
 	{"stopped reader of events", false, (*course).stopReader},
 	{"flows listed and deleted", false, (*course).listAndDelete},
-	{"kill -9", true, func(c *course, t *testing.T) { c.gateway.Kill(t); c.start(t) }},
-	{"restart", true, func(c *course, t *testing.T) { c.gateway.Stop(t); c.start(t) }},
+	{"kill -9", true, (*course).killAndStart},
+	{"restart", true, (*course).stopAndStart},
 }
 
 // disturb lets faults happen until the time, with pauses.
@@ -41,6 +41,23 @@ func (c *course) disturb(t *testing.T, rng *rand.Rand, until time.Time, restarts
 		c.struck[f.name]++
 		time.Sleep(500*time.Millisecond + time.Duration(rng.IntN(1500))*time.Millisecond)
 	}
+}
+
+func (c *course) forgetNeighbours(t *testing.T) {
+	t.Helper()
+	c.lab.Gateway.Run(t, "ip", "neigh", "flush", "all")
+}
+
+func (c *course) killAndStart(t *testing.T) {
+	t.Helper()
+	c.gateway.Kill(t)
+	c.start(t)
+}
+
+func (c *course) stopAndStart(t *testing.T) {
+	t.Helper()
+	c.gateway.Stop(t)
+	c.start(t)
 }
 
 func (c *course) flapLink(t *testing.T) {
