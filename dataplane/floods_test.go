@@ -188,3 +188,28 @@ func sumTCPFrame(frame []byte) {
 	sum := packet.Fold(packet.Sum(l4, packet.PseudoSum(packet.IPv4, ip.Src(), ip.Dst(), packet.ProtoTCP, len(l4))))
 	binary.BigEndian.PutUint16(l4[16:], sum)
 }
+
+// However full a queue is, the next one is served in the same round, and so are the
+// timers: a flow whose time is over ends.
+func TestNoQueueStarvesAnother(t *testing.T) {
+	p := newPath(t, nil)
+	p.exchange(lan, false, at(clientAddr, 7000), at(serverAddr, 53))
+	flood := build(t, lan, udp(9000, 9))
+	for range 200 {
+		p.deliver(lan, 0, flood)
+	}
+	p.deliver(wan, 0, build(t, wan, answer(53, 7000)))
+	p.Burst(0)
+	if out := p.collect(); len(out) != BurstSize+1 || out[0].port != lan {
+		t.Errorf("%d packets left in one round, want %d, the answer among them", len(out), BurstSize+1)
+	}
+	for range 40 * flowtable.TicksPerSecond {
+		p.Advance(time.Second / flowtable.TicksPerSecond)
+		p.deliver(lan, 0, flood)
+		p.Burst(0)
+		p.collect()
+	}
+	if n := p.counterValue("flows"); n != 1 {
+		t.Errorf("%d flows, want only that of the flood", n)
+	}
+}
