@@ -115,10 +115,15 @@ soak: ## traffic and faults for SOAK_TIME (3m) on the invariants build, then a l
 	go build -trimpath -tags invariants -o dist/invariants/xdpct ./cmd/xdpct
 	XDPCT=$(CURDIR)/dist/invariants/xdpct go test -count=1 -v -timeout 0 ./test/soak -args -soak-time $(SOAK_TIME) -soak-seed $(SOAK_SEED)
 
-# Needs gcc. Memory that is not Go's (rings, tables) is not watched.
+# Memory that is not Go's (rings, tables) is not watched.
+.PHONY: test-race-unit
+test-race-unit: ## unit tests of what several threads share, with the race detector (root)
+	@scripts/setup race
+	CGO_ENABLED=1 go test -race ./control ./dataplane ./nat ./helpers
+
 .PHONY: test-race
-test-race: ## unit tests, and end-to-end tests of control paths and hand-over, with the race detector (root)
-	CGO_ENABLED=1 go test -race ./control ./dataplane/... ./flowtable ./nat ./helpers ./cmd/...
+test-race: test-race-unit ## the same, and end-to-end tests of control paths and hand-over (root)
+	CGO_ENABLED=1 go test -race ./dataplane/... ./flowtable ./cmd/...
 	CGO_ENABLED=1 go build -race -trimpath -o dist/race/xdpct ./cmd/xdpct
 	XDPCT=$(CURDIR)/dist/race/xdpct go test -count=1 -timeout 12m ./test/e2e -run '$(RACE_E2E)'
 
