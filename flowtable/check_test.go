@@ -16,7 +16,7 @@ func TestCheckFindsBugs(t *testing.T) {
 		{"key of no flow", "has no flow", func(tb *Table, idx uint32) { tb.flows[idx].gen++ }},
 		{"tuple changed", "not where it hashes", func(tb *Table, idx uint32) { tb.flows[idx].ports ^= 0x5555 }},
 		{"key twice", "twice in the index", func(tb *Table, idx uint32) { tb.insertKey(tb.Keys(idx)[0], RefOf(idx, DirOriginal)) }},
-		{"free and in use", "in use", func(tb *Table, idx uint32) { tb.freeRecord(idx) }},
+		{"free and in use", "in use", func(tb *Table, idx uint32) { tb.flows[idx].next, tb.freeFlow = tb.freeFlow, idx }},
 		{"record lost", "have no flow", func(tb *Table, _ uint32) { tb.highWater++; tb.flows[tb.highWater].gen |= 1 }},
 		{"extension lost", "with a flow or free", func(tb *Table, idx uint32) { tb.flows[idx].Ext = 0 }},
 		{"extension of two", "taken twice", func(tb *Table, idx uint32) { tb.flows[idx+1].Ext = tb.flows[idx].Ext }},
