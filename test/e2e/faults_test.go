@@ -150,9 +150,9 @@ func settings(t *testing.T, l *lab.Lab) string {
 // setting, no interface and no program is left.
 func TestLeavesNothing(t *testing.T) {
 	lab.NeedsXDPCT(t)
-	for name, end := range map[string]func(*lab.Gateway, *testing.T){
-		"SIGTERM": func(g *lab.Gateway, t *testing.T) { g.Stop(t) },
-		"SIGKILL": func(g *lab.Gateway, t *testing.T) { g.Kill(t) },
+	for name, end := range map[string]func(*lab.Gateway, testing.TB){
+		"SIGTERM": (*lab.Gateway).Stop,
+		"SIGKILL": (*lab.Gateway).Kill,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

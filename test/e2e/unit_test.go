@@ -80,7 +80,7 @@ func TestUnitAllowsWhatIsCalled(t *testing.T) {
 		called, _ = os.ReadFile(summary)
 		return bytes.Contains(called, []byte("total"))
 	})
-	allowed := allowedCalls(l, t, unitSetting(t, "SystemCallFilter"))
+	allowed := allowedCalls(t, l, unitSetting(t, "SystemCallFilter"))
 	n := 0
 	for _, name := range strings.Fields(string(called)) {
 		if strings.HasPrefix(name, "-") || name == "syscall" || name == "total" {
@@ -97,7 +97,8 @@ func TestUnitAllowsWhatIsCalled(t *testing.T) {
 }
 
 // allowedCalls expands the groups of a SystemCallFilter.
-func allowedCalls(l *lab.Lab, t *testing.T, filter []string) map[string]bool {
+func allowedCalls(t *testing.T, l *lab.Lab, filter []string) map[string]bool {
+	t.Helper()
 	allowed := map[string]bool{}
 	for len(filter) > 0 {
 		name := filter[0]
