@@ -227,7 +227,10 @@ var ftpAborts = map[string]func(s ftpSite, active bool, got string) string{
 		if active {
 			curl += "--ftp-port - "
 		}
-		return fmt.Sprintf("%[1]s --max-time 3 --limit-rate 500k -o %[2]s.big %[3]s/big.bin; [ $? = 28 ] && %[1]s --max-time 20 -o %[2]s %[3]s/file.bin",
+		return fmt.Sprintf("%[1]s --max-time 3 --limit-rate 500k -o %[2]s.big %[3]s/big.bin; [ $? = 28 ] || exit 1; "+
+			// pyftpdlib at times goes to sleep in the middle of a transfer, after 65536 bytes
+			// or none, when another one was broken off: nothing is lost on the way then.
+			"for try in 1 2 3; do %[1]s --max-time 8 -o %[2]s %[3]s/file.bin && exit; done; exit 1",
 			curl, got, s.url())
 	},
 	"lftp": func(s ftpSite, active bool, got string) string {

@@ -222,7 +222,7 @@ func TestSIP(t *testing.T) {
 		g := l.StartGateway(t, nat66(t, l, "--helper", "sip:5060,5061", "--dnat", "udp:198.51.100.32:5060=10.1.2.3:5060")...)
 		for i, callerFirst := range []bool{true, false} {
 			t.Run(fmt.Sprintf("snat/caller-first=%v", callerFirst), func(t *testing.T) {
-				caller := newEnd(t, l, l.Client, lab.ClientAddr, 5062+i, 40000+10*i)
+				caller := newEnd(t, l, l.Client, lab.ClientAddr, 5062+i, 20000+10*i)
 				callee := newEnd(t, l, l.Server, lab.ServerAddr, 5060, 30000+10*i)
 				call(t, caller, callee, lab.ServerAddr+":5060", callerFirst)
 				checkHidden(t, callee, lab.ClientAddr)
@@ -256,7 +256,7 @@ func TestSIPTwoHosts(t *testing.T) {
 	eachQueues(t, func(t *testing.T, l *lab.Lab) {
 		l.Client.Run(t, "ip", "addr", "add", "10.1.2.4/24", "dev", "eth0")
 		g := l.StartGateway(t, snat("--helper", "sip:5060,5061")...)
-		first, second := newEnd(t, l, l.Client, lab.ClientAddr, 5060, 40000), newEnd(t, l, l.Client, "10.1.2.4", 5060, 40000)
+		first, second := newEnd(t, l, l.Client, lab.ClientAddr, 5060, 20000), newEnd(t, l, l.Client, "10.1.2.4", 5060, 20000)
 		callee1, callee2 := newEnd(t, l, l.Server, lab.ServerAddr, 5060, 30000), newEnd(t, l, l.Server, lab.ServerAddr, 5061, 32000)
 		callee1.start(t, "callee", "-m", "1")
 		callee2.start(t, "callee", "-m", "1")
@@ -264,7 +264,7 @@ func TestSIPTwoHosts(t *testing.T) {
 		a := callee1.told(t, 1)
 		second.start(t, "caller", "-m", "1", "-d", "3000", lab.ServerAddr+":5061")
 		b := callee2.told(t, 1)
-		if a.Port() != 40000 || b.Port() == a.Port() || b.Port()%2 != 0 {
+		if a.Port() != 20000 || b.Port() == a.Port() || b.Port()%2 != 0 {
 			t.Errorf("media at %v and %v", a, b)
 		}
 		talk(t, second, callee2, false)
@@ -308,7 +308,7 @@ func TestSIPRegistered(t *testing.T) {
 	lab.NeedsXDPCT(t)
 	eachQueues(t, func(t *testing.T, l *lab.Lab) {
 		g := l.StartGateway(t, snat("--helper", "sip")...)
-		phone := newEnd(t, l, l.Client, lab.ClientAddr, 5066, 40000)
+		phone := newEnd(t, l, l.Client, lab.ClientAddr, 5066, 20000)
 		registrar := newEnd(t, l, l.Server, lab.ServerAddr, 5060, 30000)
 		registrar.start(t, "registrar", "-m", "1")
 		phone.start(t, "register", "-m", "1", lab.ServerAddr+":5060")
@@ -340,7 +340,7 @@ type sipExchange struct {
 }
 
 func inside(port int) func(*testing.T, *lab.Lab) *sipEnd {
-	return func(t *testing.T, l *lab.Lab) *sipEnd { return newEnd(t, l, l.Client, lab.ClientAddr, port, 40000) }
+	return func(t *testing.T, l *lab.Lab) *sipEnd { return newEnd(t, l, l.Client, lab.ClientAddr, port, 20000) }
 }
 
 func outside(port int) func(*testing.T, *lab.Lab) *sipEnd {
