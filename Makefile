@@ -85,7 +85,7 @@ vulncheck: ## known vulnerabilities in what the code calls (needs the network)
 RACE_E2E := Queues|Crossed|Events|Reader|Delete|Flush|Programs|Interface|Routes|Address|Reload|State|Restart|Expect
 
 .PHONY: test
-test: setup build vet test-unit test-root fuzz-short ## everything, as CI runs it (root, < 10 min)
+test: setup build vet test-unit test-root fuzz-short ## nearly everything (root, 11 min); .ci/run has the rest
 
 .PHONY: test-unit
 test-unit: ## unit tests of all packages (those that need root skip without it)
@@ -97,7 +97,7 @@ test-root: build ## real programs and the kernel against xdpct, in namespaces (r
 
 .PHONY: test-zerocopy
 test-zerocopy: setup-zerocopy build ## AF_XDP zero-copy for real, in a virtual machine (root, 3 minutes)
-	go test -v -count=1 -timeout 15m ./test/zerocopy
+	go test -v -failfast -count=1 -timeout 15m ./test/zerocopy
 
 # What the invariants build does is in dataplane/invariants_on.go.
 .PHONY: test-invariants
