@@ -32,8 +32,9 @@ const (
 	// retransmissions have become rare.
 	sessionWait = 2 * time.Minute
 	// maxGrowth is by how many KiB the memory of the process may grow in the second part
-	// of a course, in which nothing is new to it.
-	maxGrowth = 16 << 10
+	// of a course: by what the table takes when it fills after a late start, 20 MiB, and as
+	// much again for Go's heap.
+	maxGrowth = 40 << 10
 )
 
 // course is one run.
