@@ -99,7 +99,10 @@ func (w *Worker) connect(port uint8, sockets []*xsk.Socket, posted func(*xsk.Soc
 // each that waits in the fill ring is one more that falls out of the cache before
 // it is used again: twice as many make a packet 3 % dearer.
 func (g *Gateway) posted(s *xsk.Socket) int {
-	if s.ZeroCopy() {
+	switch {
+	case s.IsUnplugged(): // has no room, and would be offered frames again and again
+		return 0
+	case s.ZeroCopy():
 		return 2 * g.opts.RingSize
 	}
 	return g.opts.RingSize
