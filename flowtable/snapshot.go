@@ -21,7 +21,8 @@ type Snapshot struct {
 	FullTimeout Tick
 	// Created and LastSeen are points of the table's clock.
 	Created, LastSeen Tick
-	// ID is stable for the life of the flow; what conntrack -o id prints.
+	// ID is stable for the life of the flow; what conntrack -o id prints. A hash: two
+	// flows may share one, as in the kernel.
 	ID uint32
 	// Index and Gen name the record in its table.
 	Index, Gen uint32
