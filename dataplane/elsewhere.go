@@ -65,10 +65,7 @@ func (w *Worker) followMaster(p *pkt, e *flowtable.Expectation) bool {
 
 // side returns the spreading of the NICs on the side of a port.
 func (c *pathConfig) side(port uint8) *nat.RSS {
-	if c.realm[port] == nat.RealmInternal {
-		return c.steering.Internal
-	}
-	return c.steering.External
+	return c.steering.Side(c.realm[port])
 }
 
 // owner says which worker owns the flow of a packet with this tuple that came
@@ -105,7 +102,7 @@ func (w *Worker) owner(t *flowtable.Tuple, in uint8) int {
 // would look for elsewhere. It reports false if there is no room for that.
 func (w *Worker) noteStrays(p *pkt, reply *flowtable.Tuple, status flowtable.Status) bool {
 	if !w.cfg.steering.Mirrors(&p.tuple) {
-		return status&flowtable.StatusExpected == 0 || w.noteFollowed(p, reply)
+		return status&flowtable.StatusExpected == 0 && status&translated != translated || w.noteFollowed(p, reply)
 	}
 	// A packet that was not handed over would have been, if its owner were another.
 	if w.burst.final && w.owner(&p.tuple, p.in) != w.id && !w.cfg.strays.Add(&p.tuple, w.id) {
@@ -117,7 +114,9 @@ func (w *Worker) noteStrays(p *pkt, reply *flowtable.Tuple, status flowtable.Sta
 	return w.noteAnswers(reply)
 }
 
-// noteFollowed is noteStrays for a flow that was announced and goes by port number.
+// noteFollowed is noteStrays for a flow that goes by port number and was announced, or is
+// translated on both ends: the port of such a one is steered by in both directions, but
+// not if the routes take its outside addresses for inside ones.
 func (w *Worker) noteFollowed(p *pkt, reply *flowtable.Tuple) bool {
 	if w.ownerByPort(&p.tuple, p.in) != w.id && !w.cfg.strays.Add(&p.tuple, w.id) {
 		return false

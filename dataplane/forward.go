@@ -3,6 +3,7 @@ package dataplane
 import (
 	"github.com/xdpct/xdpct/dataplane/fib"
 	"github.com/xdpct/xdpct/flowtable"
+	"github.com/xdpct/xdpct/nat"
 	"github.com/xdpct/xdpct/packet"
 )
 
@@ -86,7 +87,7 @@ func (w *Worker) renewHops(idx uint32, f *flowtable.Flow) bool {
 	if was == fib.NoPort || is == fib.NoPort || was == is {
 		return true
 	}
-	masqueraded := w.cfg.masquerade && f.Status()&flowtable.StatusSNAT != 0
+	masqueraded := w.cfg.masquerade && f.Status()&flowtable.StatusSNAT != 0 && w.cfg.realm[is] == nat.RealmExternal
 	return w.cfg.realm[was] == w.cfg.realm[is] && !masqueraded
 }
 

@@ -69,15 +69,12 @@ func (w *Worker) lookAhead(p *pkt, o *outlook) {
 	o.dst = w.routes.lookup(p.tuple.Dst, p.hdr.Family)
 	o.src = w.routes.lookup(p.tuple.Src, p.hdr.Family)
 	o.out, o.ruled = o.dst, false
-	in := w.cfg.realm[p.in]
-	if in == nat.RealmExternal {
-		if to, _, hit := w.flows.nat.MatchDNAT(&p.tuple); hit {
-			o.out, o.ruled = w.routes.lookup(to, p.hdr.Family), true
-		}
+	if to, _, hit := w.flows.nat.MatchDNAT(&p.tuple); hit {
+		o.out, o.ruled = w.routes.lookup(to, p.hdr.Family), true
 	}
 	if o.out >= fib.FirstHop {
 		hop := w.routes.now.Hop(o.out)
-		w.flows.nat.Propose(&o.choice, w.flows.table, &p.tuple, in, w.cfg.realm[hop.Port], masqueradeAddr(hop))
+		w.flows.nat.Propose(&o.choice, w.flows.table, &p.tuple, w.cfg.realm[p.in], w.cfg.realm[hop.Port], masqueradeAddr(hop))
 	}
 }
 

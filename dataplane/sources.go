@@ -169,7 +169,7 @@ func (w *Worker) bogon(p *pkt, o *outlook) bool {
 	if w.cfg.realm[p.in] == nat.RealmExternal {
 		return isBogon(p.tuple.Src, p.tuple.Family)
 	}
-	return o.dst >= fib.FirstHop && w.cfg.realm[w.routes.now.Hop(o.dst).Port] == nat.RealmExternal &&
+	return !o.ruled && o.dst >= fib.FirstHop && w.cfg.realm[w.routes.now.Hop(o.dst).Port] == nat.RealmExternal &&
 		isBogon(p.tuple.Dst, p.tuple.Family)
 }
 

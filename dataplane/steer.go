@@ -89,7 +89,8 @@ func (w *Worker) wakePeers() {
 //   - behind a DNAT rule many clients share one internal port, so there the
 //     client's port decides;
 //   - between two internal hosts both ports decide, so that it does not matter
-//     who asks (between two external ones nothing is forwarded);
+//     who asks (between two external ones nothing is forwarded). So do the external
+//     ports of two that both are behind rules and meet by those (hairpin);
 //   - protocols without ports belong to worker 0.
 func (w *Worker) ownerByPort(t *flowtable.Tuple, in uint8) int {
 	switch t.Proto {
@@ -115,15 +116,21 @@ func (w *Worker) owningPort(t *flowtable.Tuple, in uint8) uint16 {
 	if w.staysInside(t) {
 		return t.SrcPort ^ t.DstPort
 	}
-	if _, _, served := w.flows.nat.MatchDNATReply(t); served {
+	if _, known, served := w.flows.nat.MatchDNATReply(t); served {
+		if _, _, hairpin := w.flows.nat.MatchDNAT(t); hairpin {
+			return known ^ t.DstPort
+		}
 		return t.DstPort
 	}
 	return t.SrcPort
 }
 
 // staysInside reports whether a packet from an internal port is routed to an
-// internal port.
+// internal port, and not turned back there by a rule.
 func (w *Worker) staysInside(t *flowtable.Tuple) bool {
+	if _, _, hairpin := w.flows.nat.MatchDNAT(t); hairpin {
+		return false
+	}
 	hop := w.routes.lookup(t.Dst, t.Family)
 	return hop >= fib.FirstHop && w.cfg.realm[w.routes.now.Hop(hop).Port] == nat.RealmInternal
 }

@@ -32,6 +32,8 @@ type Choice struct {
 	// owned tells that the chosen source port steers the answers, so also a
 	// kept port must be the worker's own, unless it is a DNAT rule's.
 	owned bool
+	// answers is the side that answers come from. Read only if owned.
+	answers Realm
 	// mapped tells that the translation needs a record; see follows.
 	mapped bool
 }
@@ -68,35 +70,49 @@ func (r *sourceRange) ports(orig *flowtable.Tuple) (first, last uint16) {
 // is in its way. It goes by rules and addresses alone and looks at no flow:
 // Choose does. So a worker can ask for the memory that Choose will touch.
 //
-// The flow is translated by DNAT rules if it comes from the external realm, by
-// pool or masquerade if it goes from the internal to the external realm, else
-// only so that its reply tuple is unique (null binding). masq is the address of
+// The destination is translated by DNAT rules, wherever the flow comes from. The
+// source is translated by pool or masquerade if the flow goes from the internal to the
+// external realm, and if a rule turns it back to the internal one (hairpin); else
+// only so that the reply tuple is unique (null binding). masq is the address of
 // the egress interface in orig's family, read only with Masquerade; zero = it has
 // none.
 //
 // Hot: once per new flow. 0 allocs.
 func (n *Translator) Propose(c *Choice, t *flowtable.Table, orig *flowtable.Tuple, in, out Realm, masq packet.Addr) {
-	*c = Choice{Reply: orig.Invert(), owned: in == RealmInternal}
-	if in == RealmExternal {
-		if addr, port, ok := n.MatchDNAT(orig); ok {
-			c.Reply.Src, c.Reply.SrcPort = addr, port
-		}
+	*c = Choice{Reply: orig.Invert(), owned: in == RealmInternal, answers: out}
+	addr, port, ruled := n.MatchDNAT(orig)
+	if ruled {
+		c.Reply.Src, c.Reply.SrcPort = addr, port
 	}
-	if in == RealmInternal && out == RealmExternal && n.translates(orig.Family) && !orig.Src.IsZero() {
-		c.source = true
-		if n.masquerade {
-			c.sources.addr = masq
-			if masq.IsZero() {
-				c.Reason = ReasonNoAddress
-			}
-		} else {
-			addr, p := n.pairedAddr(orig.Family, orig.Src)
-			c.sources = sourceRange{addr: addr, pools: true, first: p.firstPort, last: p.lastPort}
-		}
-		c.Reply.Dst = c.sources.addr
-		n.suggest(c, orig)
+	switch {
+	case in == RealmExternal || orig.Src.IsZero():
+	case out == RealmExternal && n.translates(orig.Family):
+		n.proposeSource(c, orig, masq)
+	case out == RealmInternal && ruled:
+		n.proposeSource(c, orig, orig.Dst)
 	}
 	c.Hash = t.Hash(&c.Reply)
+}
+
+// proposeSource proposes a source: an address of the pools or, if there are none for the
+// family, other.
+//
+// Of a hairpinned flow other is the very address that was asked: one of the gateway's,
+// so that the answer comes back to it. And it is how the host is known outside, if that
+// address is the one that is masqueraded with (RFC 4787 REQ-9).
+func (n *Translator) proposeSource(c *Choice, orig *flowtable.Tuple, other packet.Addr) {
+	c.source = true
+	if n.poolSize(orig.Family) > 0 {
+		addr, p := n.pairedAddr(orig.Family, orig.Src)
+		c.sources = sourceRange{addr: addr, pools: true, first: p.firstPort, last: p.lastPort}
+	} else {
+		c.sources.addr = other
+		if other.IsZero() {
+			c.Reason = ReasonNoAddress
+		}
+	}
+	c.Reply.Dst = c.sources.addr
+	n.suggest(c, orig)
 }
 
 // suggest proposes the port to try first: the source's own, but steered by RSS
@@ -107,7 +123,7 @@ func (n *Translator) suggest(c *Choice, orig *flowtable.Tuple) {
 		return
 	}
 	first, last := c.sources.ports(orig)
-	k := n.owner.candidates(&c.Reply, true)
+	k := n.owner.candidates(&c.Reply, true, c.answers)
 	if k.has(orig.SrcPort) && (c.sources.first == 0 || orig.SrcPort >= first && orig.SrcPort <= last) {
 		return
 	}
@@ -159,7 +175,7 @@ func (n *Translator) Expected(t *flowtable.Table, orig *flowtable.Tuple, e, own 
 	// One that follows its master has been brought to that one's worker from the owner
 	// of its port, which found that free.
 	followed := e.Follows && int(e.Master.Worker) == n.owner.worker && !n.owner.steering.Mirrors(orig)
-	c.owned = c.source && !followed
+	c.owned, c.answers = c.source && !followed, RealmExternal
 	if p := n.poolOf(orig.Family, c.sources.addr); p != nil {
 		c.sources.first, c.sources.last = p.firstPort, p.lastPort
 	}
@@ -298,7 +314,7 @@ func (n *Translator) reuse(q *request) bool {
 // else (some workers own no low ports) among the unprivileged ones.
 func (n *Translator) searchPort(q *request) Reason {
 	q.Reply.Dst = q.sources.addr
-	c := n.owner.candidates(&q.Reply, q.owned)
+	c := n.owner.candidates(&q.Reply, q.owned, q.answers)
 	q.owned = false // every candidate is
 	c.among(q.sources.ports(q.orig))
 	if n.search(q, &c) {
@@ -355,7 +371,7 @@ func (n *Translator) take(q *request, addr packet.Addr, port uint16) bool {
 		if n.dnat.to[r] != (side{q.orig.Src, q.orig.SrcPort, q.orig.Proto, q.orig.Family}) {
 			return false
 		}
-	} else if q.owned && portsChange(q.orig.Proto) && !n.owner.answered(&q.Reply) {
+	} else if q.owned && portsChange(q.orig.Proto) && !n.owner.answered(&q.Reply, q.answers) {
 		return false
 	}
 	q.Hash = q.table.Hash(&q.Reply)

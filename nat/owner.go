@@ -102,6 +102,14 @@ func (s *Steering) Mirrors(tu *flowtable.Tuple) bool {
 	return s.ByRSS&protocolOf(tu.Family, tu.Proto) != 0
 }
 
+// Side returns the spreading of the NICs of a side.
+func (s *Steering) Side(r Realm) *RSS {
+	if r == RealmInternal {
+		return s.Internal
+	}
+	return s.External
+}
+
 // owner says which external ports a worker may give to a source that it
 // translates: those whose answers come to it. Steered by port number they are
 // blocks of all ports; by RSS they are others for each remote host and port,
@@ -111,11 +119,11 @@ type owner struct {
 	steering        Steering
 }
 
-// answered tells whether the answers to a translated source, with this tuple,
-// come to the worker.
-func (o *owner) answered(reply *flowtable.Tuple) bool {
+// answered tells whether the answers to a translated source, with this tuple and from
+// this side, come to the worker.
+func (o *owner) answered(reply *flowtable.Tuple, from Realm) bool {
 	if o.steering.Mirrors(reply) {
-		return o.steering.External.Worker(reply) == o.worker
+		return o.steering.Side(from).Worker(reply) == o.worker
 	}
 	return PortOwner(externalPort(reply), o.workers) == o.worker
 }
@@ -144,7 +152,7 @@ const scanFactor = 64
 // that start anywhere. It is on the stack of one search.
 type candidates struct {
 	span portSpan // by port number: the worker's share of the range; by RSS: all
-	rss  *RSS     // of the external side; nil = by port number
+	rss  *RSS     // of the side that answers; nil = by port number
 	part packet.ToeplitzPort
 	base uint32 // hash of the reply tuple with port 0
 
@@ -157,8 +165,8 @@ type candidates struct {
 
 // candidates returns the ports that may be given to a reply tuple whose address
 // has been chosen; among says of which range. translated tells that the answers
-// come to a translated source: else, by RSS, any port will do.
-func (o *owner) candidates(reply *flowtable.Tuple, translated bool) candidates {
+// come to a translated source, from this side: else, by RSS, any port will do.
+func (o *owner) candidates(reply *flowtable.Tuple, translated bool, from Realm) candidates {
 	c := candidates{worker: o.worker}
 	c.span.worker, c.span.workers = uint32(o.worker), uint32(o.workers)
 	if !o.steering.Mirrors(reply) {
@@ -166,7 +174,7 @@ func (o *owner) candidates(reply *flowtable.Tuple, translated bool) candidates {
 	}
 	c.span.worker, c.span.workers = 0, 1
 	if translated {
-		c.rss = o.steering.External
+		c.rss = o.steering.Side(from)
 		c.part = c.rss.hash.DstPort(reply.Family)
 		c.base = c.rss.hash.Hash(reply.Family, reply.Src, reply.Dst, reply.SrcPort, 0)
 	}

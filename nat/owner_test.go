@@ -81,7 +81,7 @@ func TestCandidatesByRSS(t *testing.T) {
 			s := newSteering(t, workers)
 			o := owner{worker: workers - 1, workers: workers, steering: s}
 			reply := replyTo(f, 9)
-			c := o.candidates(&reply, true)
+			c := o.candidates(&reply, true, RealmExternal)
 			c.among(2000, 9000)
 			c.start(5000, 1<<16)
 			seen := make(map[uint16]bool)
@@ -101,7 +101,7 @@ func TestCandidatesByRSS(t *testing.T) {
 				if seen[uint16(port)] != want {
 					t.Fatalf("%d workers, %v: port %d: %v, want %v", workers, f, port, !want, want)
 				}
-				if o.answered(&reply) != (s.External.Worker(&reply) == o.worker) {
+				if o.answered(&reply, RealmExternal) != (s.External.Worker(&reply) == o.worker) {
 					t.Fatalf("port %d: answered is wrong", port)
 				}
 			}
@@ -114,7 +114,7 @@ func TestRoundsAreBounded(t *testing.T) {
 	s := newSteering(t, 4)
 	o := owner{worker: 5, workers: 6, steering: s} // the table leads nothing there
 	reply := replyTo(packet.IPv4, 1)
-	c := o.candidates(&reply, true)
+	c := o.candidates(&reply, true, RealmExternal)
 	c.among(1024, 65535)
 	c.start(0, 128)
 	if port, ok := c.next(); ok || c.left != 0 || !c.none || c.at != 128*scanFactor {
@@ -233,7 +233,7 @@ func benchmarkChoose(b *testing.B, cfg *Config, used int) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for port := 1024; port < 1<<16; port++ {
 		reply.DstPort = uint16(port)
-		if !n.owner.answered(&reply) || rng.IntN(100) >= used {
+		if !n.owner.answered(&reply, RealmExternal) || rng.IntN(100) >= used {
 			continue
 		}
 		orig.Src, orig.SrcPort = packet.Addr{Lo: 0x0b000000 + uint64(port)}, 9
@@ -282,7 +282,7 @@ func TestProposalByRSSIsTheChoice(t *testing.T) {
 		if c.Reason != ReasonNone || c.Reply != proposed || c.Hash != table.Hash(&proposed) {
 			t.Fatalf("port %d: proposed %v, chosen %v (%v)", orig.SrcPort, &proposed, &c.Reply, c.Reason)
 		}
-		if !n.owner.answered(&c.Reply) || c.Reply.DstPort < 2000 || c.Reply.DstPort > 9999 {
+		if !n.owner.answered(&c.Reply, RealmExternal) || c.Reply.DstPort < 2000 || c.Reply.DstPort > 9999 {
 			t.Fatalf("port %d became %d, which is not the worker's or out of the range", orig.SrcPort, c.Reply.DstPort)
 		}
 	}

@@ -53,6 +53,8 @@ func (n *Translator) keepsSource(f *Former) bool {
 		return n.dnat.to[r] == side{f.Orig.Src, f.Orig.SrcPort, f.Orig.Proto, f.Orig.Family}
 	}
 	switch {
+	case f.Reply.Dst == f.Orig.Dst && !f.Expected && n.poolSize(f.Orig.Family) == 0:
+		return true // hairpin: the destination was the rule's, too
 	case f.Reply.Dst == f.Orig.Src: // so that the reply tuple is unique
 		return n.translates(f.Orig.Family) && portsChange(f.Orig.Proto)
 	case n.masquerade && f.Orig.Family == packet.IPv4:
