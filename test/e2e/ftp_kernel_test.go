@@ -15,6 +15,7 @@ type ftpNAT struct {
 	name    string
 	flags   []string
 	outside bool   // the client is outside and the server inside
+	hairpin bool   // both are inside and meet by an outside address
 	v6      bool   // EPRT and EPSV are all there is
 	url     string // of the server, as its client knows it
 	route   string // to inside, for the server, where its client is not translated
@@ -26,6 +27,12 @@ var ftpNATs = []ftpNAT{
 	{name: "dnat", flags: []string{"--snat", lab.NATAddr, "--helper", ftpPorts, "--dnat", "tcp:" + lab.NATAddr + ":2121=" + lab.ClientAddr + ":21"},
 		outside: true, url: lab.NATAddr + ":2121"},
 	{name: "untranslated", flags: []string{"--snat", natAddr6, "--helper", ftpPorts}, url: lab.ServerAddr + ":21", route: "10.1.2.0/24"},
+	{name: "hairpin", flags: []string{"--snat", lab.NATAddr, "--helper", ftpPorts, "--dnat", "tcp:198.51.100.40:2121=" + lab.SecondAddr + ":21"},
+		hairpin: true, url: "198.51.100.40:2121"},
+	{name: "hairpin-masquerade", flags: []string{"--masquerade", "--helper", ftpPorts, "--dnat", "tcp:" + lab.GatewayWAN + ":2121=" + lab.SecondAddr + ":21"},
+		hairpin: true, url: lab.GatewayWAN + ":2121"},
+	{name: "hairpin6", flags: []string{"--snat", natAddr6, "--helper", ftpPorts, "--dnat", "tcp:[2001:db8:98::40]:2121=[" + lab.SecondAddr6 + "]:2121"},
+		hairpin: true, v6: true, url: "[2001:db8:98::40]:2121"},
 	{name: "snat6", flags: []string{"--snat", natAddr6, "--helper", ftpPorts}, v6: true, url: "[" + lab.ServerAddr6 + "]:2121"},
 	{name: "dnat6", flags: []string{"--snat", natAddr6, "--helper", ftpPorts, "--dnat", "tcp:[" + natAddr6 + "]:2121=[" + lab.ClientAddr6 + "]:2121"},
 		outside: true, v6: true, url: "[" + natAddr6 + "]:2121"},
@@ -61,8 +68,12 @@ func (n *ftpNAT) serve(t *testing.T, l *lab.Lab, content string) {
 		l.Server.Run(t, "ip", "route", "add", n.route, "via", lab.GatewayWAN)
 	}
 	ns := l.Server
-	if n.outside {
+	switch {
+	case n.outside:
 		ns = l.Client
+	case n.hairpin:
+		l.AddSecond(t)
+		ns = l.Second
 	}
 	files := l.Serve(t, ns)
 	b, err := os.ReadFile(content)
@@ -99,6 +110,9 @@ func (n *ftpNAT) exchanges(t *testing.T, content string) []exchange {
 		x := exchange{name: m.name, outside: n.outside, hold: "client", last: `TIME_WAIT .*dport=2?1?21 `}
 		if m.active != n.outside { // who opens the data connection
 			x.hold = "server"
+			if n.hairpin {
+				x.hold = "second"
+			}
 		}
 		get := fmt.Sprintf("curl -sS --max-time 20 %s ftp://%s/file.bin", m.flags, n.url)
 		x.command = []string{"bash", "-c", fmt.Sprintf(`[ "$(%s | sha256sum)" = "%x  -" ]`, get, sha256.Sum256(b))}

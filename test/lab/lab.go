@@ -17,7 +17,9 @@ const (
 	GatewayWAN     = "203.0.113.1"
 	ServerAddr     = "203.0.113.47"
 	NATAddr        = "198.51.100.32" // routed to the gateway by the server, configured nowhere
+	SecondAddr     = "10.1.2.4"      // see AddSecond
 	ClientAddr6    = "fd00:1:2::3"
+	SecondAddr6    = "fd00:1:2::4"
 	ServerAddr6    = "2001:db8:113::47"
 	MaxFrameLength = 1514 // bytes, Ethernet header included
 )
@@ -28,6 +30,8 @@ var sequence atomic.Uint32
 // Lab is one client, gateway and server. It lives as long as the test.
 type Lab struct {
 	Client, Gateway, Server *Namespace
+	// Second is another host on the client's wire; nil without AddSecond.
+	Second *Namespace
 	// Dir is a scratch folder that every user may read.
 	Dir    string
 	name   string
@@ -49,6 +53,13 @@ func New(t testing.TB, queues int) *Lab {
 func NewEnds(t testing.TB) *Lab {
 	t.Helper()
 	return newLab(t, "ends")
+}
+
+// AddSecond adds Second. The client's address is then on br0, no longer on eth0.
+func (l *Lab) AddSecond(t testing.TB) {
+	t.Helper()
+	l.Script(t, "second")
+	l.Second = &Namespace{Name: l.name + "-second"}
 }
 
 // newLab builds a lab by a verb of scripts/lab.
@@ -116,7 +127,7 @@ func (l *Lab) Serve(t testing.TB, ns *Namespace) string {
 	return filepath.Join(dir, "files")
 }
 
-// Hold keeps new TCP connections of the client or the server, FTP control apart,
+// Hold keeps new TCP connections of a host (its role in scripts/lab), FTP control apart,
 // from leaving until Release: what expects them then waits.
 func (l *Lab) Hold(t testing.TB, role string) {
 	t.Helper()
