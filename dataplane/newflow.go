@@ -147,14 +147,25 @@ func (w *Worker) fulfil(p *pkt, e *flowtable.Expectation, state uint8, timeout f
 	w.insert(p, &choice, &f, e)
 }
 
-// announcedSource returns the expectation by which the master of e has announced the
-// source of the packet, nil if it has not: both ends of a stream are announced, and
-// the other side has to see this one come from where it sends to.
+// announcedSource returns the expectation by which the source of a packet, which e was
+// waiting for, has been announced to the other side, nil if it has not: both ends of a
+// stream are announced, and the other side has to see this one come from where it sends
+// to. That was by the master of e, or, where both ends are inside and have met by a third
+// host, by any flow.
 func (w *Worker) announcedSource(p *pkt, e *flowtable.Expectation) *flowtable.Expectation {
-	own := w.flows.expect.OfMaster(e.Master, func(o *flowtable.Expectation) bool {
+	match := func(o *flowtable.Expectation) bool {
 		return o.SavedAddr == p.tuple.Src && o.SavedPort == p.tuple.SrcPort && o.Tuple.Proto == p.tuple.Proto &&
 			o.Tuple.Family == p.tuple.Family && (o.Tuple.Src == p.tuple.Dst || o.Tuple.Src.IsZero())
-	})
+	}
+	own := w.flows.expect.OfMaster(e.Master, match)
+	if own.ID == 0 && w.cfg.realm[p.in] == nat.RealmInternal && w.inside(w.routes.lookup(e.SavedAddr, p.tuple.Family)) {
+		w.flows.expect.Each(func(o *flowtable.Expectation) bool {
+			if match(o) {
+				own = *o
+			}
+			return own.ID == 0
+		})
+	}
 	if own.ID == 0 {
 		return nil
 	}

@@ -72,3 +72,32 @@ func TestHairpinSameAsKernel(t *testing.T) {
 		})
 	}
 }
+
+// TestHairpinSIP: two phones inside call each other by a server outside. Each is told of the
+// other's outside address, and media go from one to the other by the gateway, both ways.
+func TestHairpinSIP(t *testing.T) {
+	lab.NeedsXDPCT(t) // the kernel's helper does not let media come from others than the server
+	eachQueues(t, func(t *testing.T, l *lab.Lab) {
+		l.AddSecond(t)
+		g := l.StartGateway(t, "--snat", lab.NATAddr, "--helper", "sip:5060,5061:loose", "--dnat", "udp:"+lab.NATAddr+":5060="+lab.SecondAddr+":5060")
+		phone, second := newEnd(t, l, l.Client, lab.ClientAddr, 5062, 20000), newEnd(t, l, l.Second, lab.SecondAddr, 5060, 40000)
+		l.Server.Run(t, "sysctl", "-qw", "net.ipv4.ip_nonlocal_bind=1") // sipp binds the media address that it names
+		// The server's two legs. Each passes on what the other phone has announced: it is known
+		// beforehand that the first one's media keep their port.
+		first, other := newEnd(t, l, l.Server, lab.ServerAddr, 5070, 20000), newEnd(t, l, l.Server, lab.ServerAddr, 5060, 40000)
+		second.start(t, "callee", "-m", "1")
+		first.start(t, "caller", "-m", "1", "-d", "6000", "-mi", lab.NATAddr, lab.NATAddr+":5060")
+		seconds := first.told(t, 1)
+		other.media = int(seconds.Port())
+		other.start(t, "callee", "-m", "1", "-mi", seconds.Addr().String())
+		phone.start(t, "caller", "-m", "1", "-d", "3000", lab.ServerAddr+":5060")
+		if announced, passedOn := other.told(t, 1), second.told(t, 1); announced != passedOn {
+			t.Errorf("media of the first phone are at %v, the second one was told of %v", announced, passedOn)
+		}
+		talk(t, phone, second, true)
+		for _, e := range []*sipEnd{phone, second, first, other} {
+			e.finish(t)
+		}
+		checkMedia(t, g, 2)
+	})
+}
