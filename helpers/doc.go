@@ -54,8 +54,9 @@
 // Known limits: messages in IP fragments, and descriptions within multipart bodies, are
 // not read; a sender that names another port in Via than it sends from is not helped;
 // of layered streams ("m=video 4000/2") the first pair is expected; ICE candidates stay
-// as they are. Two phones behind the gateway that meet through a server outside need
-// hairpinning for their media, which xdpct has not.
+// as they are. Two phones behind the gateway
+// that meet through a server outside hear each other only with loose, unless the server
+// passes their media on: they come from another host than the one that signals.
 //
 // # FTP
 //

@@ -53,8 +53,8 @@
 // change, and a clash is refused and counted. The CRC32c of SCTP covers the ports
 // but not the addresses (RFC 9260 section 6.8): it is computed anew if a port
 // changes. SCTP's address lists (multi-homing) are not translated.
-// Entries in TIME_WAIT are not evicted to win a port. Hairpin translation is
-// not part of Choose.
+// Entries in TIME_WAIT are not evicted to win a port. A host inside is reached from
+// inside by the address of a rule or of an expectation (hairpin), not by a mapping.
 //
 // Imports: packet, flowtable.
 package nat

@@ -162,8 +162,7 @@ func (n *rules) pairedAddr(f packet.Family, host packet.Addr) (packet.Addr, *poo
 	return packet.Addr{}, nil
 }
 
-// MatchDNAT returns where a rule sends a packet with tuple tu that comes from
-// the external side.
+// MatchDNAT returns where a rule sends a packet with tuple tu that starts a flow.
 func (n *rules) MatchDNAT(tu *flowtable.Tuple) (addr packet.Addr, port uint16, ok bool) {
 	s := side{tu.Dst, tu.DstPort, tu.Proto, tu.Family}
 	r := n.dnat.find(n.dnat.byFrom, n.dnat.from, &s)

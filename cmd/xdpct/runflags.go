@@ -44,7 +44,7 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 	f.StringArrayVar(&r.external, "external", nil, "`IF[,IF]`: interfaces to the outside; repeatable (required, no default)")
 	f.StringArrayVar(&r.snat, "snat", nil, "`ADDR[-ADDR][:PORT-PORT]`: translate sources to these addresses; repeatable (default none)")
 	f.BoolVar(&r.masquerade, "masquerade", false, "translate sources to the address of the external interface (default false)")
-	f.StringArrayVar(&r.dnat, "dnat", nil, "`tcp|udp:ADDR:PORT=ADDR:PORT`: lead an outside port to a host inside; repeatable (default none)")
+	f.StringArrayVar(&r.dnat, "dnat", nil, "`tcp|udp:ADDR:PORT=ADDR:PORT`: lead an outside port to a host inside, for those inside as well; repeatable (default none)")
 	f.StringArrayVar(&r.helper, "helper", nil, "`NAME[:PORTS][:loose]`: "+helpers.Usage()+"; repeatable (default none)")
 	f.StringVar(&r.queues, "queues", "0", "`N` receive queues that each interface must have (ethtool -L sets them), 0 = any number")
 	f.StringVar(&r.cpus, "cpus", "", "`LIST` of CPUs for the workers, one each, such as 0,2-3 (default one per queue, from the first)")
