@@ -104,6 +104,9 @@ func (g *segment) process() Verdict {
 	if g.repeat() && s.reads() {
 		g.read()
 	}
+	if g.c.Headers.TCPFlags&packet.URG != 0 && !g.knowsUrgent() {
+		g.clearFlag(packet.URG) // the segment that has the data tells it
+	}
 	switch {
 	case g.c.Headers.Payload == g.c.Headers.End && !g.probe:
 		return VerdictDrop

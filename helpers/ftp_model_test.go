@@ -26,6 +26,7 @@ type stream struct {
 	have    []byte // what the receiver has got, without holes
 	later   map[int]byte
 	maxSize int
+	urgent  int // up to where the text is urgent, as telnet signals are; at the end of a line
 }
 
 // say adds a line, and what the other side must get of it.
@@ -37,8 +38,12 @@ func (x *stream) say(text, want string) {
 func (x *stream) send(from, to int, lost bool) {
 	e := x.e
 	to = min(to, from+x.limit())
-	frame := e.frame(x.d, x.isn+uint32(from), packet.ACK, string(x.text[from:to]))
-	_, v := e.pass(x.d, frame)
+	flags := packet.ACK
+	if from < x.urgent {
+		flags |= packet.URG
+		e.urgent = uint16(x.urgent - from)
+	}
+	_, v := e.pass(x.d, e.frame(x.d, x.isn+uint32(from), flags, string(x.text[from:to])))
 	x.sent = max(x.sent, to)
 	if v == drop || lost || x.gaveUp() {
 		return
@@ -51,6 +56,7 @@ func (x *stream) send(from, to int, lost bool) {
 		e.t.Fatalf("packet of %d bytes, MTU %d", e.h.End-e.h.L3, x.maxSize)
 	}
 	at := int(int32(packet.TCP(e.c.Frame[e.h.L4:]).Seq() - x.isn))
+	x.checkUrgent(at, at+len(got))
 	for i, ch := range got {
 		if at+i >= len(x.want) || x.want[at+i] != ch {
 			e.t.Fatalf("text[%d:%d] %q arrives at %d as %q; the stream is\n%q", from, to, x.text[from:to], at, got, x.want)
@@ -63,6 +69,19 @@ func (x *stream) send(from, to int, lost bool) {
 			return
 		}
 		x.have = append(x.have, ch)
+	}
+}
+
+// checkUrgent: the segment that brings text[at:next] to the receiver tells where the
+// urgent text ends if it has that end, and never says that it is elsewhere.
+func (x *stream) checkUrgent(at, next int) {
+	t := packet.TCP(x.e.c.Frame[x.e.h.L4:])
+	end, told := len(translate(x.text[:x.urgent])), t.Flags()&packet.URG != 0
+	if got := at + int(t.Urgent()); told && got != end {
+		x.e.t.Fatalf("urgent pointer from %d to %d, want %d", at, got, end)
+	}
+	if !told && at < end && end <= next {
+		x.e.t.Fatalf("text[%d:%d] has urgent data up to %d and does not say so", at, next, end)
 	}
 }
 
@@ -155,9 +174,12 @@ func newStream(t testing.TB, script []byte, isn uint32) *stream {
 	e.pass(orig, e.frame(orig, isn-1, packet.SYN, ""))
 	e.established()
 	x.say(modelLines[0], modelLines[0])
-	for _, k := range script[:min(len(script), 12)] {
+	for i, k := range script[:min(len(script), 12)] {
 		line := modelLines[int(k)%len(modelLines)]
 		x.say(line, string(translate([]byte(line))))
+		if i == len(script)/2 {
+			x.urgent = len(x.text)
+		}
 	}
 	return x
 }

@@ -228,3 +228,18 @@ func TestFTPUnacknowledged(t *testing.T) {
 	e.send(reply, "200 ok\r\n")
 	e.wantAt(orig, seq, portIn, portOut, helpers.CauseExpected)
 }
+
+// TestFTPUrgentTakenOff: the sender divides an announcement that the receiver has, and
+// urgent data were in the part that is taken off: the rest is not urgent.
+func TestFTPUrgentTakenOff(t *testing.T) {
+	e := newSession(t, snat4)
+	e.greet()
+	at := e.seq[orig]
+	e.want(orig, portIn, portOut, helpers.CauseExpected)
+	e.urgent = 3
+	got, _ := e.pass(orig, e.frame(orig, at+8, packet.ACK|packet.URG, portIn[8:]))
+	h := packet.TCP(e.c.Frame[e.h.L4:])
+	if got != "\r\n" || h.Flags()&packet.URG != 0 || h.Urgent() != 0 {
+		t.Errorf("%q, flags %#x, urgent pointer %d", got, h.Flags(), h.Urgent())
+	}
+}

@@ -1,6 +1,8 @@
 package helpers
 
 import (
+	"math"
+
 	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/nat"
 	"github.com/xdpct/xdpct/packet"
@@ -37,13 +39,20 @@ func (g *segment) cut(at int) {
 		c.Frame, g.changed = c.Frame[:n], true
 	}
 	if h.TCPFlags&packet.FIN != 0 { // comes after what was cut off
-		t := packet.TCP(c.Frame[h.L4:])
-		was := uint16(t[12])<<8 | uint16(t[13])
-		t[13] &^= packet.FIN
-		h.TCPFlags &^= packet.FIN
-		is := uint16(t[12])<<8 | uint16(t[13])
-		t.SetChecksum(packet.Delta(0).Add16(was, is).Apply(t.Checksum()))
+		g.clearFlag(packet.FIN)
 	}
+}
+
+// clearFlag takes a flag off the segment.
+func (g *segment) clearFlag(flag uint8) {
+	h := g.c.Headers
+	t := packet.TCP(g.c.Frame[h.L4:])
+	was := uint16(t[12])<<8 | uint16(t[13])
+	t[13] &^= flag
+	h.TCPFlags &^= flag
+	g.changed = true
+	is := uint16(t[12])<<8 | uint16(t[13])
+	t.SetChecksum(packet.Delta(0).Add16(was, is).Apply(t.Checksum()))
 }
 
 // join puts the start of a line that was kept back before the segment, if it is
@@ -149,6 +158,29 @@ func (g *segment) setSeq(seq uint32) {
 	t.SetSeq(seq)
 	change := packet.Delta(0).Add16(uint16(old>>16), uint16(seq>>16)).Add16(uint16(old), uint16(seq))
 	t.SetChecksum(change.Apply(t.Checksum()))
+	if g.c.Headers.TCPFlags&packet.URG != 0 {
+		g.moveUrgent(int(int32(seq - old)))
+	}
+}
+
+// moveUrgent makes the urgent pointer count from n bytes further on. Where the receiver
+// has all urgent data already, the segment says no more of it.
+func (g *segment) moveUrgent(n int) {
+	t := packet.TCP(g.c.Frame[g.c.Headers.L4:])
+	old := t.Urgent()
+	urgent := max(int(old)-n, 0)
+	if urgent == 0 {
+		g.clearFlag(packet.URG)
+	}
+	t.SetUrgent(uint16(min(urgent, math.MaxUint16)))
+	t.SetChecksum(packet.Delta(0).Add16(old, t.Urgent()).Apply(t.Checksum()))
+}
+
+// knowsUrgent tells whether it is known where the urgent data will end on the other side:
+// text up to there that was not read yet may still change its length.
+func (g *segment) knowsUrgent() bool {
+	t := packet.TCP(g.c.Frame[g.c.Headers.L4:])
+	return !before(g.s[g.d], g.seq+uint32(t.Urgent())) || !g.s.reads() || !g.translated()
 }
 
 // textAgain makes the text of a change again. The first byte that it replaces

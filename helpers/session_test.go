@@ -27,6 +27,7 @@ type session struct {
 	c        helpers.Context
 	h        packet.Headers
 	seq      [2]uint32 // next sequence number of each direction
+	urgent   uint16    // urgent pointer of frames with URG
 	counters helpers.Counters
 	id       helpers.ID
 	// What the last packet brought: the last of each, ID 0 = none.
@@ -135,6 +136,9 @@ func (e *session) frame(d flowtable.Dir, seq uint32, flags uint8, text string) [
 	src, dst := tu.Src.Netip(tu.Family).AsSlice(), tu.Dst.Netip(tu.Family).AsSlice()
 	l := &layers.TCP{SrcPort: layers.TCPPort(tu.SrcPort), DstPort: layers.TCPPort(tu.DstPort), Seq: seq, Ack: e.seq[d.Opposite()],
 		ACK: flags&packet.ACK != 0, SYN: flags&packet.SYN != 0, FIN: flags&packet.FIN != 0, PSH: true, Window: 500}
+	if flags&packet.URG != 0 {
+		l.URG, l.Urgent = true, e.urgent
+	}
 	buf := gopacket.NewSerializeBuffer()
 	options := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
 	var err error

@@ -2,6 +2,7 @@ package nat
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/xdpct/xdpct/flowtable"
 	"github.com/xdpct/xdpct/packet"
@@ -61,7 +62,8 @@ func shift(seq uint32, s *flowtable.SeqAdj) uint32 {
 // AdjustTCP changes the sequence number of a segment of direction d into what
 // its receiver expects, and the acknowledgement and SACK blocks into what
 // their receiver sent, and mends the checksum
-// (nf_ct_seq_adjust, net/netfilter/nf_conntrack_seqadj.c).
+// (nf_ct_seq_adjust, net/netfilter/nf_conntrack_seqadj.c). The urgent pointer, which
+// the kernel leaves alone, still points to the same byte.
 //
 // Precondition: h is of a TCP segment that is no later fragment.
 //
@@ -73,12 +75,26 @@ func AdjustTCP(frame []byte, h *packet.Headers, ext *flowtable.Ext, d flowtable.
 	this, other := &ext.SeqAdj[d], &ext.SeqAdj[d.Opposite()]
 	t := packet.TCP(frame[h.L4:h.Payload])
 	var change packet.Delta
+	if t.Flags()&packet.URG != 0 {
+		change = adjustUrgent(t, this, change)
+	}
 	change = add32(t[4:8], shift(t.Seq(), this), 0, change)
 	if t.Flags()&packet.ACK != 0 {
 		change = add32(t[8:12], other.Sent(t.Ack())-t.Ack(), 0, change)
 		change = adjustSACK(t, other, change)
 	}
 	t.SetChecksum(change.Apply(t.Checksum()))
+}
+
+// adjustUrgent adds to the urgent pointer by how much the text between the start of
+// the segment and the byte that it points to has grown. That byte may be in a later segment.
+//
+// Precondition: the sequence number is still the sender's own.
+func adjustUrgent(t packet.TCP, s *flowtable.SeqAdj, d packet.Delta) packet.Delta {
+	seq, old := t.Seq(), t.Urgent()
+	urgent := int32(old) + int32(shift(seq+uint32(old), s)-shift(seq, s))
+	t.SetUrgent(uint16(min(max(urgent, 0), math.MaxUint16)))
+	return d.Add16(old, t.Urgent())
 }
 
 // add32 adds v to the 32-bit number in b and its change to d. odd is the

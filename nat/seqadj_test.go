@@ -72,6 +72,35 @@ func TestAdjustTCP(t *testing.T) {
 	}
 }
 
+// TestAdjustTCPUrgent: the urgent pointer stays at its byte, however the text before that
+// has grown, in this segment or between this and a later one.
+func TestAdjustTCPUrgent(t *testing.T) {
+	const orig = flowtable.DirOriginal
+	ext := new(flowtable.Ext)
+	nat.AddSeqChange(ext, orig, flowtable.SeqChange{Start: 1000, Old: 4, New: 6}, 900)
+	nat.AddSeqChange(ext, orig, flowtable.SeqChange{Start: 2000, Old: 5, New: 2}, 900)
+	nat.AddSeqChange(ext, orig, flowtable.SeqChange{Start: 3000, Old: 1, New: 101}, 900)
+	for _, tt := range []struct {
+		seq       uint32
+		old, want uint16
+	}{
+		{990, 5, 5}, {990, 10, 10}, {990, 14, 16}, {1000, 9, 11}, {1004, 9, 9}, {1990, 15, 12}, {990, 1015, 1014},
+		{2005, 996, 1096}, {3001, 65535, 65535}, {2990, 65500, 65535},
+	} {
+		frame := tcpFrame(t, tt.seq, 77, nil, 0)
+		h := mustParse(t, frame)
+		tcp := packet.TCP(frame[h.L4:])
+		tcp[13] |= packet.URG
+		tcp.SetUrgent(tt.old)
+		tcp.SetChecksum(packet.Delta(0).Add16(0, uint16(packet.URG)).Add16(0, tt.old).Apply(tcp.Checksum()))
+		nat.AdjustTCP(frame, &h, ext, orig)
+		if got := tcp.Urgent(); got != tt.want {
+			t.Errorf("urgent pointer %d from %d became %d, want %d", tt.old, tt.seq, got, tt.want)
+		}
+		checkSums(t, frame, &h)
+	}
+}
+
 // TestAddSeqChangeForgets: the oldest change makes room once it is acknowledged,
 // and what follows it stays shifted.
 func TestAddSeqChangeForgets(t *testing.T) {

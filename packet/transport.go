@@ -49,6 +49,10 @@ func (t TCP) Window() uint16 { return binary.BigEndian.Uint16(t[14:]) }
 // Checksum returns the checksum.
 func (t TCP) Checksum() uint16 { return binary.BigEndian.Uint16(t[16:]) }
 
+// Urgent returns the urgent pointer, bytes from Seq on to what follows the urgent data
+// (RFC 6093 section 2); valid iff the URG flag is set.
+func (t TCP) Urgent() uint16 { return binary.BigEndian.Uint16(t[18:]) }
+
 // Options returns the option bytes.
 // Precondition: DataOffset() lies within the view and is at least 20.
 func (t TCP) Options() []byte { return t[TCPMinLen:t.DataOffset()] }
@@ -64,6 +68,9 @@ func (t TCP) SetSeq(v uint32) { binary.BigEndian.PutUint32(t[4:], v) }
 
 // SetAck writes the acknowledgement number.
 func (t TCP) SetAck(v uint32) { binary.BigEndian.PutUint32(t[8:], v) }
+
+// SetUrgent writes the urgent pointer.
+func (t TCP) SetUrgent(v uint16) { binary.BigEndian.PutUint16(t[18:], v) }
 
 // SetChecksum writes the checksum.
 func (t TCP) SetChecksum(v uint16) { binary.BigEndian.PutUint16(t[16:], v) }
