@@ -27,6 +27,10 @@ func (f *Former) Status() flowtable.Status {
 	return s
 }
 
+// turned tells whether a rule has led the flow back inside (hairpin) with the address that
+// was asked as its source.
+func (f *Former) turned() bool { return f.Reply.Dst == f.Orig.Dst && !f.Expected }
+
 // Restore makes a choice of a former translation, for Bind. It reports false if
 // the rules would not lead to it any more: the address is in no pool or not the one
 // to masquerade with, the port is out of the pool's range or a DNAT rule's, the rule
@@ -53,8 +57,8 @@ func (n *Translator) keepsSource(f *Former) bool {
 		return n.dnat.to[r] == side{f.Orig.Src, f.Orig.SrcPort, f.Orig.Proto, f.Orig.Family}
 	}
 	switch {
-	case f.Reply.Dst == f.Orig.Dst && !f.Expected && n.poolSize(f.Orig.Family) == 0:
-		return true // hairpin: the destination was the rule's, too
+	case f.turned() && n.poolSize(f.Orig.Family) == 0:
+		return true
 	case f.Reply.Dst == f.Orig.Src: // so that the reply tuple is unique
 		return n.translates(f.Orig.Family) && portsChange(f.Orig.Proto)
 	case n.masquerade && f.Orig.Family == packet.IPv4:
