@@ -2,6 +2,8 @@ module github.com/xdpct/xdpct
 
 go 1.26.0
 
+toolchain go1.26.11
+
 require (
 	github.com/asavie/xdp v0.3.3
 	github.com/cavaliergopher/cpio v1.0.1
@@ -13,7 +15,7 @@ require (
 	github.com/gopacket/gopacket v1.7.7
 	github.com/safchain/ethtool v0.7.0
 	github.com/spf13/cobra v1.10.2
-	github.com/spf13/pflag v1.0.10
+	github.com/spf13/pflag v1.1.0
 	github.com/vishvananda/netlink v1.3.1
 	github.com/vishvananda/netns v0.0.5
 	golang.org/x/sys v0.49.0
