@@ -26,7 +26,10 @@
 // of its translated L4 ports), [Program] is one instance of the XDP program
 // with its own socket map and counters. It is attached with a bpf_link that is
 // never pinned: when the process ends, however it ends, the port is an
-// ordinary kernel port again. See program.c for the decisions.
+// ordinary kernel port again, unless the process has given the link to another one
+// ([Program.LinkFD]). A program without sockets drops what would be for user space. The
+// program of the next process then takes its place ([Program.Replace]). See program.c for
+// the decisions.
 //
 // # Order of set-up
 //

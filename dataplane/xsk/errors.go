@@ -32,4 +32,7 @@ var (
 	ErrNoNative = errors.New("the driver cannot run an XDP program here (native mode)")
 	// ErrProgramAttached: the port already has an XDP program.
 	ErrProgramAttached = errors.New("another XDP program is attached (see `ip link`, `bpftool net`)")
+	// ErrStaleLink: the program of an inherited link does not run on the port, or
+	// not where it should.
+	ErrStaleLink = errors.New("the inherited link does not fit")
 )
