@@ -196,10 +196,8 @@ func (g *Gateway) Start() error {
 			return errors.Join(err, g.Close())
 		}
 	}
-	for _, p := range g.ports {
-		if err := p.program.Attach(p.ifindex, g.opts.XDP); err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", p.name, err), g.Close())
-		}
+	if err := g.attach(); err != nil {
+		return errors.Join(err, g.Close())
 	}
 	g.replug = newReplugger(g)
 	g.started = time.Now()
@@ -223,18 +221,12 @@ func (g *Gateway) serve(w *Worker, ready chan<- error) {
 	w.shutMail()
 }
 
-// Stop detaches the programs and stops the workers: from here on the kernel has the
-// ports, and nothing changes the flows. Close does it too.
-func (g *Gateway) Stop() error {
-	var err error
+// Stop stops the workers: from here on nothing changes the flows. The programs stay
+// attached until Close and drop what is not for the box itself. Close does it too.
+func (g *Gateway) Stop() {
 	g.halting.Do(func() {
 		if g.replug != nil {
 			g.replug.close()
-		}
-		for _, p := range g.ports {
-			if p.program != nil { // none in memory
-				err = errors.Join(err, p.program.Detach())
-			}
 		}
 		for _, w := range g.workers {
 			w.stopped.Store(true)
@@ -242,20 +234,21 @@ func (g *Gateway) Stop() error {
 		}
 		g.serving.Wait()
 	})
-	return err
 }
 
 // Close stops the gateway and frees everything. The kernel's own forwarding is what
-// it was before.
+// it was before, unless somebody else has the links.
 func (g *Gateway) Close() error {
-	err := g.Stop()
-	g.closing.Do(func() { err = errors.Join(err, g.release()) })
+	g.Stop()
+	var err error
+	g.closing.Do(func() { err = g.release() })
 	return err
 }
 
-// release frees what New took, as far as it got, in reverse order.
+// release frees what New took, as far as it got, in reverse order; but the kernel gets
+// its ports first, since the rest takes time.
 func (g *Gateway) release() error {
-	var errs []error
+	errs := []error{g.detach()}
 	if g.shared.hub != nil {
 		g.shared.hub.close()
 	}

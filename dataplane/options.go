@@ -43,6 +43,11 @@ type Options struct {
 	FrameSize int           // bytes, 2048 or 4096; default 2048
 	HugePages HugePages     // 2 MiB pages for frames and tables
 
+	// Links keep programs of the last run attached. Start puts its own in their place
+	// and closes the links that fit no port; whoever opened them closes them if it
+	// does not come to that.
+	Links []*xsk.Link
+
 	Log *slog.Logger
 }
 

@@ -18,7 +18,9 @@ control socket appears, and systemd is told, once packets are being forwarded.
 When the process ends, however it ends, the interfaces are the kernel's again.
 
 With --config the flags are in a file, and some of them can be changed while the
-gateway runs: see xdpct reload. With --state connections survive a restart.`,
+gateway runs: see xdpct reload. With --state connections survive a restart; under
+systemd, which then holds the XDP programs in between, busy ones too where NAT
+uses an address of the box (--masquerade).`,
 		Example: `  xdpct run --internal eth1 --external eth0 --masquerade
   xdpct run --internal eth1 --external eth0 --snat 198.51.100.10-198.51.100.20 \
       --dnat tcp:198.51.100.10:443=10.0.0.5:443 --helper ftp --max-flows 4M

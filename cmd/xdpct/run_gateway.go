@@ -23,7 +23,10 @@ func runGateway(ctx context.Context, e *env, cfg runConfig, r *reloader) (err er
 		return err
 	}
 	setRuntime()
-	gw, err := dataplane.New(cfg.options(log))
+	options := cfg.options(log)
+	options.Links = inheritedLinks(e, log)
+	defer closeLinks(options.Links)
+	gw, err := dataplane.New(options)
 	if err != nil {
 		return err
 	}
@@ -53,20 +56,36 @@ func runGateway(ctx context.Context, e *env, cfg runConfig, r *reloader) (err er
 	if cfg.Confine {
 		confine(log)
 	}
-	if err := notify(e, "READY=1"); err != nil {
-		log.Warn("service manager not told", "error", err)
-	}
+	tellState(e, log, "READY=1")
 	for _, timeout := range (&backend{gw: gw}).Timeouts() {
 		log.Debug("time-out", "name", timeout.Name, "seconds", timeout.Seconds)
 	}
 	log.Info("forwarding", "control", cfg.Control, "version", versionString())
 	r.serve(ctx, e, hangup)
 	log.Info("stopping")
-	if err := notify(e, "STOPPING=1"); err != nil {
+	tellState(e, log, "STOPPING=1")
+	return errors.Join(server.Close(), leave(e, log, gw, &state))
+}
+
+// leave stops a gateway and, with --state, leaves what the next one goes on with: flows,
+// and the programs that keep the kernel from answering for them.
+func leave(e *env, log *slog.Logger, gw *dataplane.Gateway, state *stateFile) error {
+	gw.Stop()
+	if state.path == "" {
+		return nil
+	}
+	err := state.save(gw)
+	if err == nil {
+		leaveLinks(e, log, gw.LinkFDs())
+	}
+	return err
+}
+
+// tellState tells the service manager how far the gateway is.
+func tellState(e *env, log *slog.Logger, state string) {
+	if err := notify(e, state); err != nil {
 		log.Warn("service manager not told", "error", err)
 	}
-	err = errors.Join(server.Close(), gw.Stop())
-	return errors.Join(err, state.save(gw))
 }
 
 // setRuntime chooses Go runtime settings for pinned workers. There is next to
