@@ -25,6 +25,7 @@ type Gateway struct {
 	Control string
 	lab     *Lab
 	binary  string
+	manager *Manager // nil = nobody keeps what it leaves
 }
 
 // KernelWanted tells whether StartGateway starts the kernel in place of xdpct.
@@ -108,9 +109,18 @@ func (l *Lab) StartXDPCT(t testing.TB, flags ...string) *Gateway {
 func (l *Lab) StartXDPCTUnder(t testing.TB, starter []string, flags ...string) *Gateway {
 	t.Helper()
 	g := &Gateway{lab: l, binary: Binary(t), Control: filepath.Join(l.Dir, "xdpct.sock")}
+	g.start(t, starter, nil, flags)
+	return g
+}
+
+// start starts the process by another program and with open files, waits until it
+// forwards, and sees to its end.
+func (g *Gateway) start(t testing.TB, starter []string, files []*os.File, flags []string) {
+	t.Helper()
+	l := g.lab
 	args := append(slices.Clone(starter), g.binary, "run", "--internal", "lan", "--external", "wan",
 		"--control", g.Control)
-	g.Process = l.Gateway.Start(t, append(args, flags...)...)
+	g.Process = l.Gateway.startWith(t, files, append(args, flags...))
 	Eventually(t, readyTimeout, "xdpct forwards: no control socket", func() bool {
 		if !g.Process.Running() {
 			t.Fatalf("xdpct ended at once:\n%s", g.Process.Output())
@@ -131,11 +141,21 @@ func (l *Lab) StartXDPCTUnder(t testing.TB, starter []string, flags ...string) *
 			g.Stop(t)
 		}
 	})
-	return g
 }
 
-// Stop ends xdpct as systemd does and checks what it leaves behind.
+// Stop ends xdpct as `systemctl stop` does and checks what it leaves behind.
 func (g *Gateway) Stop(t testing.TB) {
+	t.Helper()
+	g.End(t)
+	if g.manager != nil {
+		g.manager.Release()
+	}
+	g.lab.CheckNoProgram(t)
+}
+
+// End ends xdpct as the first half of `systemctl restart` does: its manager keeps what it
+// leaves.
+func (g *Gateway) End(t testing.TB) {
 	t.Helper()
 	g.Process.Signal(syscall.SIGTERM)
 	if r := g.Process.Wait(t, 10*time.Second); r.Status != 0 {
@@ -144,7 +164,6 @@ func (g *Gateway) Stop(t testing.TB) {
 	if _, err := os.Stat(g.Control); err == nil {
 		t.Errorf("control socket %s is left behind", g.Control)
 	}
-	g.lab.CheckNoProgram(t)
 }
 
 // Kill ends xdpct without giving it a chance to clean up.

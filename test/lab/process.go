@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -61,9 +62,16 @@ func (n *Namespace) Run(t testing.TB, args ...string) string {
 // Start starts a program that ends at the latest with the test.
 func (n *Namespace) Start(t testing.TB, args ...string) *Process {
 	t.Helper()
+	return n.startWith(t, nil, args)
+}
+
+// startWith is Start with open files, from descriptor 3 on.
+func (n *Namespace) startWith(t testing.TB, files []*os.File, args []string) *Process {
+	t.Helper()
 	p := &Process{name: args[0], done: make(chan struct{})}
 	p.changed = sync.NewCond(&p.mu)
 	p.cmd = n.command(context.Background(), args)
+	p.cmd.ExtraFiles = files
 	p.cmd.Stdout, p.cmd.Stderr = stream{p, &p.stdout}, stream{p, &p.stderr}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("%s: start %s: %v", n.Name, strings.Join(args, " "), err)
