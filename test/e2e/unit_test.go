@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,8 @@ func TestUnitAllowsWhatIsCalled(t *testing.T) {
 	})
 	allowed := allowedCalls(t, l, unitSetting(t, "SystemCallFilter"))
 	n := 0
+	// A thread that ends while strace lets go of it has a line of its own.
+	called = regexp.MustCompile(`(?m)^.*<detached \.\.\.>$`).ReplaceAll(called, nil)
 	for _, name := range strings.Fields(string(called)) {
 		if strings.HasPrefix(name, "-") || name == "syscall" || name == "total" {
 			continue
