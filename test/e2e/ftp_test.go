@@ -27,11 +27,26 @@ func (s ftpSite) url() string {
 	return "ftp://" + host + ":" + s.port
 }
 
+// pyftpdlib runs the server of that name. When a session in active mode announces again or ends, version
+// 1.5 stops to wait for the file descriptor of its last data connection, whoever has the
+// number by then: transfers of others stall for ever, with any gateway and with none
+// (github.com/giampaolo/pyftpdlib, pull request 657). Here it forgets the number when it
+// hands the connection over.
+const pyftpdlib = `
+from pyftpdlib import ioloop, __main__ as server
+def del_channel(self, map=None):
+    fd, self._fileno = self._fileno, None
+    if fd is not None:
+        self.ioloop.unregister(fd)
+ioloop.AsyncChat.del_channel = del_channel
+server.main()
+`
+
 // startPyftpdlib starts a second server on port 2121 of an address, a second
 // implementation, for the files that another one serves already.
 func startPyftpdlib(t *testing.T, ns *lab.Namespace, addr, files string) {
 	t.Helper()
-	ns.StartServer(t, "tcp", 2121, "/usr/bin/python3", "-m", "pyftpdlib", "-i", addr, "-p", "2121", "-w", "-d", files)
+	ns.StartServer(t, "tcp", 2121, "/usr/bin/python3", "-c", pyftpdlib, "-i", addr, "-p", "2121", "-w", "-d", files)
 }
 
 // startVsftpd6 starts vsftpd for IPv6 on port 2121, for the files that another one
@@ -58,12 +73,12 @@ var ftpClients = map[string]func(s ftpSite, active bool, got, name string) strin
 		return fmt.Sprintf(`%[1]s -o %[3]s %[2]s/file.bin && %[1]s -T %[3]s %[2]s/upload/%[4]s && %[1]s -l %[2]s/ | grep file.bin`,
 			curl, s.url(), got, name)
 	},
-	// To vsftpd it sends commands without waiting for the answers of those before;
-	// pyftpdlib 1.5 does not bear that, with or without a gateway.
+	// It sends commands without waiting for the answers of those before, except PORT to
+	// pyftpdlib 1.5, which answers the RETR behind it first, with or without a gateway.
 	"lftp": func(s ftpSite, active bool, got, name string) string {
 		return fmt.Sprintf(`lftp -c 'set cmd:fail-exit yes; set net:max-retries 2; set net:timeout 10; set ftp:sync-mode %v; `+
 			`set ftp:passive-mode %v; open %s; get file.bin -o %s; put %[4]s -o upload/%s; cls -1' | grep file.bin`,
-			s.port != "21", !active, s.url(), got, name)
+			s.port != "21" && active, !active, s.url(), got, name)
 	},
 	"tnftp": func(s ftpSite, active bool, got, name string) string {
 		mode := "-p"
@@ -203,11 +218,11 @@ func TestFTPManySessions(t *testing.T) {
 	for _, m := range []struct {
 		port    string
 		passive bool
-	}{{"21", false}, {"21", true}, {"2121", true}} { // pyftpdlib and lftp stall in active mode, with any gateway
+	}{{"21", false}, {"21", true}, {"2121", false}, {"2121", true}} {
 		t.Run(fmt.Sprintf("mirror-%s-passive=%v", m.port, m.passive), func(t *testing.T) {
 			dir := t.TempDir()
 			l.Client.Run(t, "lftp", "-c", fmt.Sprintf(`set cmd:fail-exit yes; set net:timeout 20; set net:max-retries 2; set ftp:sync-mode %v; `+
-				`set ftp:passive-mode %v; open ftp://203.0.113.47:%s; mirror --parallel=8 upload %s`, m.port != "21", m.passive, m.port, dir))
+				`set ftp:passive-mode %v; open ftp://203.0.113.47:%s; mirror --parallel=8 upload %s`, m.port != "21" && !m.passive, m.passive, m.port, dir))
 			for i := range 40 {
 				checkSame(t, filepath.Join(files, "upload", fmt.Sprintf("many%d", i)), filepath.Join(dir, fmt.Sprintf("many%d", i)))
 			}
@@ -216,61 +231,4 @@ func TestFTPManySessions(t *testing.T) {
 	if !g.Kernel() {
 		checkFTPCounters(t, g)
 	}
-}
-
-// ftpAborts are programs that break the download of big.bin off in its middle, at 500 kB
-// a second, and then download file.bin as got: with ABOR behind telnet signals and urgent
-// data (lftp), or by the end of the connections (curl).
-var ftpAborts = map[string]func(s ftpSite, active bool, got string) string{
-	"curl": func(s ftpSite, active bool, got string) string {
-		curl := "curl -sS "
-		if active {
-			curl += "--ftp-port - "
-		}
-		return fmt.Sprintf("%[1]s --max-time 3 --limit-rate 500k -o %[2]s.big %[3]s/big.bin; [ $? = 28 ] || exit 1; "+
-			// pyftpdlib at times goes to sleep in the middle of a transfer, after 65536 bytes
-			// or none, when another one was broken off: nothing is lost on the way then.
-			"for try in 1 2 3; do %[1]s --max-time 8 -o %[2]s %[3]s/file.bin && exit; done; exit 1",
-			curl, got, s.url())
-	},
-	"lftp": func(s ftpSite, active bool, got string) string {
-		return fmt.Sprintf(`lftp -c 'set net:limit-rate 500000; set net:timeout 10; set net:max-retries 3; set ftp:passive-mode %v; `+
-			`open %s; get big.bin -o %s.big & sleep 3; kill all; get file.bin -o %[3]s'`, !active, s.url(), got)
-	},
-}
-
-// TestFTPAbort: after a transfer that was broken off, the next one is right, with both
-// programs, servers and modes, all at once.
-func TestFTPAbort(t *testing.T) {
-	eachQueues(t, func(t *testing.T, l *lab.Lab) {
-		files := l.Serve(t, l.Server)
-		newFile(t, files, "big.bin", 50_000_000)
-		file := newFile(t, files, "file.bin", 100_000)
-		startPyftpdlib(t, l.Server, lab.ServerAddr, files)
-		g := l.StartGateway(t, "--snat", lab.NATAddr, "--helper", ftpPorts)
-		running := make(map[string]*lab.Process) // by what they get
-		for program, script := range ftpAborts {
-			for _, port := range []string{"21", "2121"} {
-				if program == "lftp" && port != "21" { // ABOR to vsftpd only
-					continue
-				}
-				for _, active := range []bool{true, false} {
-					got := filepath.Join(l.Dir, fmt.Sprintf("%s-%s-active=%v", program, port, active))
-					running[got] = l.Client.Start(t, "bash", "-c", script(ftpSite{l.Client, lab.ServerAddr, port, files}, active, got))
-				}
-			}
-		}
-		for got, p := range running {
-			if r := p.Wait(t, 40*time.Second); r.Status != 0 {
-				t.Errorf("%s: ended with %d:\n%s", filepath.Base(got), r.Status, r.Output())
-			}
-			checkSame(t, file, got)
-			if info, err := os.Stat(got + ".big"); err != nil || info.Size() == 0 || info.Size() >= 50_000_000 {
-				t.Errorf("%s was not broken off in its middle: %v", filepath.Base(got), err)
-			}
-		}
-		if !g.Kernel() {
-			checkFTPCounters(t, g)
-		}
-	})
 }
