@@ -147,7 +147,7 @@ func (p *port) register(sockets []*xsk.Socket) error {
 // ring, so that the NIC does not run dry while bursts wait to be read.
 func (g *Gateway) socketOptions(p *port, queue int) xsk.SocketOptions {
 	return xsk.SocketOptions{
-		Name: p.name, Ifindex: p.ifindex, Queue: queue, UMEM: g.umem, ZeroCopy: g.opts.ZeroCopy, BusyPoll: g.opts.BusyPoll, SeparateTX: p.device.SeparateTX(),
+		Name: p.name, Ifindex: p.ifindex, Queue: queue, UMEM: g.umem, ZeroCopy: g.opts.ZeroCopy, BusyPoll: g.opts.BusyPoll, SeparateTX: p.device.SeparateTX(), Distrust: p.device.Distrust,
 		RXSize: g.opts.RingSize, TXSize: g.opts.RingSize,
 		FillSize: 2 * g.opts.RingSize, CompletionSize: 2 * g.opts.RingSize,
 	}

@@ -16,6 +16,7 @@ type PortInfo struct {
 	Attach    xsk.AttachMode
 	ZeroCopy  bool
 	Copied    error // why packets are copied; nil: they are not, or that was asked for
+	Distrust  error // why zero-copy may go wrong, see xsk.Device; nil: nothing is known
 	Queues    int
 	Steering  string         // "rss", "ports", the protocols by RSS, or "-" with one worker
 	Notes     []SteeringNote // why not all by RSS
@@ -35,7 +36,7 @@ func (g *Gateway) Ports() ([]PortInfo, error) {
 		p.mu.Lock()
 		infos[i] = PortInfo{
 			Steering: g.steeringName(), Name: p.name, Realm: p.realm, Driver: p.device.Driver, Attach: p.program.Mode(),
-			ZeroCopy: p.sockets[0].ZeroCopy(), Copied: p.sockets[0].CopyReason(), Queues: p.queues, MTU: p.device.MTU,
+			ZeroCopy: p.sockets[0].ZeroCopy(), Copied: p.sockets[0].CopyReason(), Distrust: p.device.Distrust, Queues: p.queues, MTU: p.device.MTU,
 			LinkUp:    routes.LinkUp(uint16(i)),
 			RXPackets: g.sum(func(c *counters) uint64 { return c.portRX[i].Load() }),
 			TXPackets: g.sum(func(c *counters) uint64 { return c.portTX[i].Load() }),

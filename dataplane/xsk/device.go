@@ -23,6 +23,9 @@ type Device struct {
 	// Offloads that are on and that the packet path cannot live with.
 	Offloads []Offload
 	RSS      RSS // how it spreads packets over its receive queues
+	// Distrust is why zero-copy may go wrong here, if the kernel offers it; nil: nothing
+	// is known. An error that is to be shown, see ErrHeaderAddress.
+	Distrust error
 }
 
 // Offload is a feature of an interface that must be off.
@@ -71,6 +74,7 @@ func ReadDevice(name string) (Device, error) {
 	if d.Driver, err = e.DriverName(a.Name); unsupported(err) != nil {
 		return Device{}, fmt.Errorf("read driver of %s: %w", name, err)
 	}
+	d.Distrust = distrust(d.Driver)
 	channels, err := e.GetChannels(a.Name)
 	switch {
 	case err == nil:

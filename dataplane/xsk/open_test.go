@@ -156,3 +156,19 @@ func TestOpenWaitsForABusyQueue(t *testing.T) {
 	newTestSockets(t, []SocketOptions{smallRings(u, &port.Device, 0)})
 	mustDo(t, "close", <-released)
 }
+
+// With ZeroCopyAuto a port that is not trusted is not asked for zero-copy, and the reason
+// is told.
+func TestAutoCopiesWhereZeroCopyIsDistrusted(t *testing.T) {
+	newLab(t)
+	port := newTestPort(t, "trust0", 1)
+	u := newTestUMEM(t, UMEMOptions{Frames: 64})
+	o := smallRings(u, &port.Device, 0)
+	o.Name, o.Distrust = "trust0", ErrHeaderAddress
+	sockets := newTestSockets(t, []SocketOptions{o})
+	reason := sockets[0].CopyReason()
+	checkErrorIs(t, reason, ErrHeaderAddress)
+	if errors.Is(reason, ErrNoZeroCopy) || !strings.Contains(reason.Error(), "interface trust0: ") {
+		t.Errorf("the reason is %v", reason)
+	}
+}

@@ -71,6 +71,9 @@ type SocketOptions struct {
 	// SeparateTX says that polling the device does not make it send, see
 	// Device.SeparateTX.
 	SeparateTX bool
+	// Distrust keeps OpenAll from zero-copy with ZeroCopyAuto; nil: nothing does. See
+	// Device.Distrust.
+	Distrust error
 }
 
 // Socket is an AF_XDP socket bound to one queue of one port.
@@ -118,22 +121,36 @@ func Open(o SocketOptions) (*Socket, error) {
 
 // OpenAll opens one socket per element of options, all of one UMEM and with the
 // same ZeroCopy, in that order: all or none. With ZeroCopyAuto, zero-copy is
-// used if every port can do it. If one cannot, all sockets are in copy mode:
-// the mode belongs to the UMEM, so a frame cannot be zero-copy on one port and
-// copied on the other; CopyReason then names the port that is the reason.
+// used if every port can do it and is trusted with it (Distrust). If not, all
+// sockets are in copy mode: the mode belongs to the UMEM, so a frame cannot be
+// zero-copy on one port and copied on the other; CopyReason then names the port
+// that is the reason.
 func OpenAll(options []SocketOptions) ([]*Socket, error) {
 	if len(options) == 0 || options[0].ZeroCopy != ZeroCopyAuto {
 		return openEach(options)
 	}
-	sockets, reason := openEach(inMode(options, ZeroCopyOn))
-	if !errors.Is(reason, ErrNoZeroCopy) {
-		return sockets, reason
+	reason := distrusted(options)
+	if reason == nil {
+		var sockets []*Socket
+		if sockets, reason = openEach(inMode(options, ZeroCopyOn)); !errors.Is(reason, ErrNoZeroCopy) {
+			return sockets, reason
+		}
 	}
 	sockets, err := openEach(inMode(options, ZeroCopyOff))
 	for _, s := range sockets {
 		s.copied = reason
 	}
 	return sockets, err
+}
+
+// distrusted returns which port is not trusted with zero-copy, and why; nil if all are.
+func distrusted(options []SocketOptions) error {
+	for _, o := range options {
+		if o.Distrust != nil {
+			return fmt.Errorf("interface %s: %w", o.portName(), o.Distrust)
+		}
+	}
+	return nil
 }
 
 // inMode returns options with another ZeroCopy.
@@ -406,8 +423,8 @@ func (s *Socket) FD() int { return s.fd }
 // Program.Mode.
 func (s *Socket) ZeroCopy() bool { return s.zeroCopy }
 
-// CopyReason returns why a socket that was opened with ZeroCopyAuto is in copy mode:
-// an error that wraps ErrNoZeroCopy. It is nil in zero-copy mode, and in copy mode if
+// CopyReason returns why a socket that was opened with ZeroCopyAuto is in copy mode: an
+// error that wraps ErrNoZeroCopy or the Distrust of a port. It is nil in zero-copy mode, and in copy mode if
 // that was asked for.
 func (s *Socket) CopyReason() error { return s.copied }
 
