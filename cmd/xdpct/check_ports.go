@@ -71,6 +71,10 @@ func (f *findings) checkDriver(cfg *runConfig, p *portFacts) {
 			"ethtool -K PEER tx off, or give --checksum off")
 	}
 	switch {
+	case p.device.Distrust != nil && cfg.ZeroCopy == xsk.ZeroCopyOn:
+		f.warn(p.name, p.device.Distrust.Error(), "--zerocopy auto falls back to copies")
+	case p.device.Distrust != nil && cfg.ZeroCopy == xsk.ZeroCopyAuto:
+		f.ok(p.name, "packets are copied: %v", p.device.Distrust)
 	case cfg.ZeroCopy != xsk.ZeroCopyOn || slices.Contains(zeroCopyDrivers, p.device.Driver):
 	case slices.Contains(copyDrivers, p.device.Driver):
 		f.fail(p.name, "driver "+p.device.Driver+" cannot do zero-copy", "--zerocopy auto falls back to copies")

@@ -131,6 +131,9 @@ func logPorts(log *slog.Logger, gw *dataplane.Gateway) {
 	for _, p := range ports {
 		log.Info("port", "name", p.Name, "role", p.Realm.String(), "driver", p.Driver,
 			"xdp", p.Attach.String(), "copy", copyMode(p.ZeroCopy), "queues", p.Queues, "steering", p.Steering, "mtu", p.MTU)
+		if p.ZeroCopy && p.Distrust != nil {
+			log.Warn("packets may be lost", "name", p.Name, "because", p.Distrust, "todo", "give --zerocopy off or auto, unless you know better")
+		}
 		for _, n := range p.Notes {
 			level := slog.LevelInfo
 			if n.Todo != "" { // the operator can do something about it
