@@ -22,6 +22,9 @@ const bootTimeout = time.Minute
 // queues is the number of queues of lan and wan.
 const queues = 2
 
+// hugePages is the number of pages of 2 MiB that the machine reserves.
+const hugePages = 64
+
 // capable are the options of a virtio NIC that can do zero-copy: its buffers are
 // mapped for DMA, and a queue can be reset (virtio 1.1).
 const capable = ",iommu_platform=on,disable-legacy=on,romfile="
@@ -83,13 +86,14 @@ func boot(t *testing.T, l *lab.Lab, img image) *machine {
 
 // arguments is QEMU's command line. Both processors are emulated by one thread: with one
 // each, the kernel's changes of its own code went wrong at times (a panic by int3 in
-// sched_clock_cpu).
+// sched_clock_cpu). Where the kernel lies is not randomised, for the sake of checkHeader.
 func (m *machine) arguments(img image, line, qmp *net.UnixListener) []string {
 	args := []string{
-		"-accel", "tcg,thread=single", "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "1G",
+		"-accel", "tcg,thread=single", "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "2G",
 		"-display", "none", "-nodefaults", "-no-reboot", "-serial", "file:" + m.console,
 		"-kernel", img.kernel, "-initrd", img.initrd,
-		"-append", "console=ttyS0 quiet loglevel=4 panic=-1 tsc=reliable net.ifnames=0 hugepages=64",
+		"-append", "console=ttyS0 quiet loglevel=4 panic=-1 tsc=reliable net.ifnames=0 " +
+			fmt.Sprintf("hugepages=%d nokaslr memmap=%d$%d", hugePages, keptSize, keptFrom),
 		"-chardev", "socket,id=qmp,path=" + qmp.Addr().String(), "-mon", "chardev=qmp,mode=control",
 		"-chardev", "socket,id=agent,path=" + line.Addr().String(),
 		"-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=agent",

@@ -92,15 +92,17 @@ func (s *site) carry(t *testing.T) {
 // twice as long as that took.
 func (s *site) ping(t *testing.T) {
 	t.Helper()
-	answered := func(seconds string) bool {
-		return s.l.Client.Try("ping", "-q", "-c1", "-W", seconds, lab.ServerAddr).Status == 0
-	}
-	lab.Eventually(t, patience, "the server answers", func() bool { return answered("1") })
+	lab.Eventually(t, patience, "the server answers", func() bool { return s.answered("1") })
 	for range 5 {
-		if !answered("20") {
+		if !s.answered("20") {
 			t.Error("a ping is not answered")
 		}
 	}
+}
+
+// answered sends one ping and reports whether it is answered in time.
+func (s *site) answered(seconds string) bool {
+	return s.l.Client.Try("ping", "-q", "-c1", "-W", seconds, lab.ServerAddr).Status == 0
 }
 
 // checkSame compares a file with file.bin.

@@ -18,21 +18,29 @@ func TestZeroCopy(t *testing.T) {
 	goBuild(t, "test", "-c", "-o", files["/bin/xsk.test"], "../../dataplane/xsk")
 	m := boot(t, l, buildImage(t, l.Dir, files))
 	m.setUp(t)
+	m.checkHeader(t)
 	m.countCalls(t)
 	s := newSite(t, l)
 	t.Run("Forwards", func(t *testing.T) { testForwards(t, m, s) })
+	t.Run("Header", func(t *testing.T) { testHeader(t, m, s) })
+	t.Run("Distrust", func(t *testing.T) { testDistrust(t, m, s) })
 	t.Run("CopyModeCopies", func(t *testing.T) { testCopyMode(t, m, s) })
 	t.Run("Auto", func(t *testing.T) { testAuto(t, m, s) })
 	t.Run("HugePages", func(t *testing.T) { testHugePages(t, m, s) })
 	t.Run("Polling", func(t *testing.T) { testPolling(t, m, s) })
 	t.Run("Kill", func(t *testing.T) { testKill(t, m, s) })
 	t.Run("Link", func(t *testing.T) { testLink(t, m, s) })
+	t.Run("Unplug", func(t *testing.T) { testUnplug(t, m, s) })
 	t.Run("Refuses", func(t *testing.T) { testRefuses(t, m, s) })
 	t.Run("Package", func(t *testing.T) { testPackage(t, m) })
 	if bad := regexp.MustCompile(`(?m)^.*(WARNING|BUG|Oops|Call Trace).*$`).FindAllString(m.run(t, "dmesg"), -1); bad != nil {
 		t.Errorf("the kernel complains:\n%s", strings.Join(bad, "\n"))
 	}
 }
+
+// virtioModule is where the kernel tells of the module virtio_net, which xdpct does not
+// trust with zero-copy.
+const virtioModule = "/sys/module/virtio_net"
 
 // setUp names the NICs and gives lan and wan the gateway's addresses. Nothing but the
 // tests' own packets is to be on the wires, so that there is no IPv6.
@@ -44,6 +52,7 @@ func (m *machine) setUp(t *testing.T) {
 	}
 	script += "; for nic in /sys/class/net/*; do ip link set ${nic##*/} up; done"
 	script += "; for nic in near0 near1 far0 far1; do ip link set $nic promisc on; done" // foreign MAC addresses
+	script += "; mount -t tmpfs none " + virtioModule                                    // as if it were no module: it can be trusted here
 	script += "; ip addr add " + lab.GatewayLAN + "/24 dev lan; ip addr add " + lab.GatewayWAN + "/24 dev wan"
 	m.run(t, "sh", "-c", script)
 }
@@ -108,24 +117,44 @@ func testAuto(t *testing.T, m *machine, s *site) {
 	g.checkLedger(t)
 }
 
+// testDistrust: where virtio_net is seen to be a module, packets are copied unless the
+// operator insists, and all say why.
+func testDistrust(t *testing.T, m *machine, s *site) {
+	m.run(t, "umount", virtioModule)
+	defer m.run(t, "mount", "-t", "tmpfs", "none", virtioModule)
+	const why = "as a module, virtio_net may lose or damage"
+	check := func(level, mode string) {
+		t.Helper()
+		out := m.run(t, "xdpct", "check", "--internal", "lan", "--external", "wan", "--snat", lab.NATAddr, "--zerocopy", mode)
+		if n := len(regexp.MustCompile(`(?m)^`+level+` +(lan|wan) .*`+why).FindAllString(out, -1)); n != 2 {
+			t.Errorf("xdpct check --zerocopy %s says so %d times on level %s, want 2:\n%s", mode, n, level, out)
+		}
+	}
+	check("ok", "auto")
+	g := m.startGateway(t)
+	g.checkMode(t, "copy")
+	if out := m.run(t, "xdpct", "ports", "-o", "json"); !regexp.MustCompile(`"copy_reason": "interface lan: ` + why).MatchString(out) {
+		t.Errorf("xdpct ports does not say why packets are copied:\n%s", out)
+	}
+	s.ping(t)
+	g.checkLedger(t)
+	g.stop(t)
+	check("warn", "on")
+	g = m.startGateway(t, small...)
+	g.checkMode(t, "zero-copy")
+	if n := len(regexp.MustCompile(`level=WARN msg="packets may be lost" name=(lan|wan) .*`+why).FindAllString(g.look(t).Stderr, -1)); n != 2 {
+		t.Errorf("the log warns of %d ports, want 2:\n%s", n, g.look(t).Stderr)
+	}
+}
+
 // testHugePages: frames in reserved pages of 2 MiB.
 func testHugePages(t *testing.T, m *machine, s *site) {
-	free := func() int {
-		found := regexp.MustCompile(`HugePages_Free: +(\d+)`).FindStringSubmatch(m.run(t, "cat", "/proc/meminfo"))
-		if found == nil {
-			t.Fatal("no HugePages_Free in /proc/meminfo")
-		}
-		n, err := strconv.Atoi(found[1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	before := free()
+	// The kernel gives back the frames of an xdpct some time after its end.
+	lab.Eventually(t, patience, "all huge pages are free", func() bool { return m.freeHugePages(t) == hugePages })
 	g := m.startGateway(t, append([]string{"--huge-pages", "on"}, small...)...)
 	g.checkMode(t, "zero-copy")
 	total, _ := g.counters(t)
-	if used, want := before-free(), int(total["umem_bytes"]>>21); used < want || want == 0 {
+	if used, want := hugePages-m.freeHugePages(t), int(total["umem_bytes"]>>21); used < want || want == 0 {
 		t.Errorf("%d huge pages are taken, the frames need %d", used, want)
 	}
 	calls := m.callsDuring(t, func() { s.carry(t) })
@@ -134,7 +163,21 @@ func testHugePages(t *testing.T, m *machine, s *site) {
 	}
 	g.checkLedger(t)
 	g.stop(t)
-	lab.Eventually(t, patience, "the huge pages are given back", func() bool { return free() == before })
+	lab.Eventually(t, patience, "the huge pages are given back", func() bool { return m.freeHugePages(t) == hugePages })
+}
+
+// freeHugePages is how many of the reserved pages nobody has.
+func (m *machine) freeHugePages(t *testing.T) int {
+	t.Helper()
+	found := regexp.MustCompile(`HugePages_Free: +(\d+)`).FindStringSubmatch(m.run(t, "cat", "/proc/meminfo"))
+	if found == nil {
+		t.Fatal("no HugePages_Free in /proc/meminfo")
+	}
+	n, err := strconv.Atoi(found[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // testPolling: workers that poll the NIC, or never sleep.
