@@ -96,7 +96,7 @@ test-root: build ## real programs and the kernel against xdpct, in namespaces (r
 	go test -p 1 -count=1 -timeout 15m $$(go list ./test/... | grep -v /test/zerocopy) $(E2E)
 
 .PHONY: test-zerocopy
-test-zerocopy: setup-zerocopy build ## AF_XDP zero-copy for real, in a virtual machine (root, 3 minutes)
+test-zerocopy: setup-zerocopy build ## AF_XDP zero-copy for real, in a virtual machine (root, 2 minutes)
 	go test -v -failfast -count=1 -timeout 15m ./test/zerocopy
 
 # What the invariants build does is in dataplane/invariants_on.go.
