@@ -133,6 +133,9 @@ type upload struct {
 func (s *site) startUpload(t *testing.T, n int) *upload {
 	t.Helper()
 	u := &upload{s: s, to: filepath.Join(s.l.Dir, "uploaded")}
+	if err := os.RemoveAll(u.to); err != nil { // of the upload before
+		t.Fatal(err)
+	}
 	u.server = s.l.Server.StartServer(t, "tcp", 9000, "socat", "-u", "TCP4-LISTEN:9000,reuseaddr", "CREATE:"+u.to)
 	u.sender = s.l.Client.Start(t, "bash", "-c", fmt.Sprintf(`for i in {1..%d}; do cat %s/file.bin; done | socat -u - TCP4:%s:9000`, n, s.files, lab.ServerAddr))
 	u.waitFor(t, 1)
