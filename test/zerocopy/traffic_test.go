@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -121,23 +122,29 @@ func (s *site) checkSame(t *testing.T, path string) {
 	}
 }
 
-// upload is a file on its way from the client to the server over one TCP connection.
+// upload is file.bin on its way from the client to the server over one TCP connection,
+// again and again, for as long as the test wants: how much of it goes in a time depends
+// on the host.
 type upload struct {
 	s      *site
 	sender *lab.Process
 	server *lab.Process
+	goOn   string // a file: the sender begins again as long as it is there
 	to     string
 }
 
-// startUpload begins to send n times file.bin and returns when data has arrived.
-func (s *site) startUpload(t *testing.T, n int) *upload {
+// startUpload begins to send and returns when data has arrived.
+func (s *site) startUpload(t *testing.T) *upload {
 	t.Helper()
-	u := &upload{s: s, to: filepath.Join(s.l.Dir, "uploaded")}
+	u := &upload{s: s, to: filepath.Join(s.l.Dir, "uploaded"), goOn: filepath.Join(s.l.Dir, "go-on")}
 	if err := os.RemoveAll(u.to); err != nil { // of the upload before
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(u.goOn, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	u.server = s.l.Server.StartServer(t, "tcp", 9000, "socat", "-u", "TCP4-LISTEN:9000,reuseaddr", "CREATE:"+u.to)
-	u.sender = s.l.Client.Start(t, "bash", "-c", fmt.Sprintf(`for i in {1..%d}; do cat %s/file.bin; done | socat -u - TCP4:%s:9000`, n, s.files, lab.ServerAddr))
+	u.sender = s.l.Client.Start(t, "bash", "-c", fmt.Sprintf(`while [ -e %s ]; do cat %s/file.bin || exit; done | socat -u - TCP4:%s:9000`, u.goOn, s.files, lab.ServerAddr))
 	u.waitFor(t, 1)
 	return u
 }
@@ -158,9 +165,12 @@ func (u *upload) waitFor(t *testing.T, n int64) {
 	lab.Eventually(t, patience, "the upload goes on", func() bool { return u.size() >= want })
 }
 
-// finish waits for the end of the upload and checks what has arrived.
+// finish ends the upload and checks what has arrived.
 func (u *upload) finish(t *testing.T) {
 	t.Helper()
+	if err := os.Remove(u.goOn); err != nil {
+		t.Fatal(err)
+	}
 	for _, p := range []*lab.Process{u.sender, u.server} {
 		if r := p.Wait(t, 2*patience); r.Status != 0 {
 			t.Errorf("upload: ended with %d: %s", r.Status, r.Output())
@@ -170,13 +180,19 @@ func (u *upload) finish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := os.ReadFile(u.to)
+	f, err := os.Open(u.to)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for ; len(got) >= len(want) && bytes.Equal(got[:len(want)], want); got = got[len(want):] {
-	}
-	if len(got) != 0 {
-		t.Errorf("what has arrived differs %d bytes before its end", len(got))
+	defer f.Close()
+	got := make([]byte, len(want))
+	for times := 0; ; times++ {
+		switch n, err := io.ReadFull(f, got); {
+		case err == io.EOF:
+			t.Logf("the upload has brought the file %d times", times)
+			return
+		case !bytes.Equal(got[:n], want):
+			t.Fatalf("upload: what has arrived differs, or ends, in the %d bytes after %d times the file (%v)", n, times, err)
+		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 // connection.
 func testUnplug(t *testing.T, m *machine, s *site) {
 	g := m.startGateway(t, small...)
-	u := s.startUpload(t, 10)
+	u := s.startUpload(t)
 	lost := uint64(0)
 	for _, nic := range []struct{ name, address string }{{"wan", lab.GatewayWAN}, {"lan", lab.GatewayLAN}} {
 		device := m.unplug(t, nic.name)

@@ -195,7 +195,7 @@ func testPolling(t *testing.T, m *machine, s *site) {
 // over at once; a connection lives on.
 func testKill(t *testing.T, m *machine, s *site) {
 	g := m.startGateway(t, small...)
-	u := s.startUpload(t, 5)
+	u := s.startUpload(t)
 	for range 3 {
 		g.signal(t, syscall.SIGKILL)
 		g.wait(t)
@@ -211,7 +211,7 @@ func testKill(t *testing.T, m *machine, s *site) {
 // testLink: NICs that lose their link at work, by an administrator or by their cable.
 func testLink(t *testing.T, m *machine, s *site) {
 	g := m.startGateway(t, small...)
-	u := s.startUpload(t, 10)
+	u := s.startUpload(t)
 	ways := map[string]func(nic string, up bool){
 		"ip link": func(nic string, up bool) {
 			m.run(t, "ip", "link", "set", nic, map[bool]string{false: "down", true: "up"}[up])
