@@ -12,6 +12,9 @@ import (
 // hostile makes what an attacker outside may send: packets that are nearly answers,
 // errors about this and that, fragments that overlap, and mere noise.
 func (s *siege) hostile() [][]byte {
+	if s.draw("forged", 5) == 0 {
+		return [][]byte{s.forged()}
+	}
 	frame := s.aimed()
 	switch s.draw("form", 8) {
 	case 0, 1:
@@ -53,9 +56,16 @@ func (s *siege) aimed() []byte {
 
 // permitted is the first packet of a connection that may come from outside.
 func (s *siege) permitted(k refKey) refKey {
+	if s.bait.IsValid() && s.draw("bait", 4) == 0 {
+		return refKey{one[uint8](s, "proto", 17, 6), k.remote, s.bait.Addr(), one(s, "rport", siegePorts...), s.bait.Port()}
+	}
+	if len(s.calls) > 0 && s.draw("call", 4) == 0 {
+		c := &s.calls[s.draw("which", len(s.calls))]
+		return refKey{17, c.remote.Addr(), k.local, one(s, "rport", siegePorts...), c.media.Port()}
+	}
 	if waiting := s.waiting(); len(waiting) > 0 && s.draw("announced", 3) > 0 {
 		e := waiting[s.draw("which", len(waiting))]
-		return refKey{6, e.remote, e.local, one(s, "rport", siegePorts...), e.lport}
+		return refKey{e.proto, e.remote, e.local, one(s, "rport", siegePorts...), e.lport}
 	}
 	r := s.ref.rules[s.draw("rule", len(s.ref.rules))]
 	remote := serverAddr

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/xdpct/xdpct/nat"
@@ -18,10 +19,10 @@ type reference struct {
 	now    time.Duration
 	opened map[refKey]*refFlow // by what answers look like outside
 	rules  []nat.DNATRule
-	expect map[refExpect]refEnd // announced connections
-	pieces []refPiece           // fragments that came from outside
-	inside []netip.Prefix       // what nobody outside may see of translated packets
-	v6     bool                 // sources of IPv6 are translated, too
+	expect map[refExpect][]*refPending // announced connections
+	pieces []refPiece                  // fragments that came from outside
+	inside []netip.Prefix              // what nobody outside may see of translated packets
+	v6     bool                        // sources of IPv6 are translated, too
 	passed [numRefWays]int
 }
 
@@ -31,7 +32,10 @@ type refWay uint8
 const (
 	refReply refWay = iota
 	refRule
-	refAnnounced
+	refFTP // announced connections
+	refTFTP
+	refMedia
+	refCall
 	refRelated
 	refWhole // a datagram in fragments
 	numRefWays
@@ -60,12 +64,6 @@ type refFlow struct {
 	from    uint16 // the outside port as the inside sees it; 0 = as it is
 }
 
-// refExpect is an announced connection: from any port of a host.
-type refExpect struct {
-	remote, local netip.Addr
-	lport         uint16
-}
-
 // refPiece is a fragment that came in.
 type refPiece struct {
 	view
@@ -80,6 +78,8 @@ func (f *refFlow) lives(proto uint8) time.Duration {
 		seconds = 432000
 	case proto == 6:
 		seconds = 300
+	case proto == 17 && f.text:
+		seconds = 3600
 	case proto == 17 && f.replied:
 		seconds = 120
 	case proto == 17, proto == 1, proto == 58:
@@ -120,13 +120,14 @@ func (r *reference) left(in, out []byte) string {
 	old := r.find(k)
 	if old != nil && old.refEnd == before.source() {
 		old.last, old.asked = r.now, r.now
-		return ""
+		return r.hears(k, old, &before, &after)
 	}
 	if old != nil && k.proto == 17 && r.now-old.asked < 29*time.Second {
 		return fmt.Sprintf("%v is given to %v while %v has it", k, before.source(), old.refEnd)
 	}
-	r.opened[k] = &refFlow{refEnd: before.source(), asked: r.now, last: r.now, text: k.proto == 6 && k.rport == 21}
-	return ""
+	f := &refFlow{refEnd: before.source(), asked: r.now, last: r.now, text: k.proto == 6 && k.rport == 21 || k.proto == 17 && k.rport == 5060}
+	r.opened[k] = f
+	return r.hears(k, f, &before, &after)
 }
 
 // reveals tells what a packet outside shows of hosts inside that are translated.
@@ -160,26 +161,34 @@ type refLead struct {
 func (r *reference) leads(k refKey) (list []refLead) {
 	if f := r.find(k); f != nil {
 		list = append(list, refLead{f, refReply})
+		if f.from != 0 { // or it has ended and begun again, as itself
+			asItself := *f
+			asItself.from = 0
+			list = append(list, refLead{&asItself, refReply})
+		}
 	}
-	if to, ok := r.expect[refExpect{k.remote, k.local, k.lport}]; ok && k.proto == 6 {
-		list = append(list, refLead{&refFlow{refEnd: to}, refAnnounced})
+	sip := k.proto == 17 && k.lport == 5060
+	for _, p := range r.pending(refExpect{k.proto, k.remote, k.local, k.lport}) {
+		list = append(list, refLead{&refFlow{refEnd: p.refEnd, text: p.way == refCall || sip}, p.way})
 	}
 	for _, rule := range r.rules {
 		if k.local == rule.Addr && k.lport == rule.Port && k.proto == rule.Proto {
-			list = append(list, refLead{&refFlow{refEnd: refEnd{rule.ToAddr, rule.ToPort}}, refRule})
+			list = append(list, refLead{&refFlow{refEnd: refEnd{rule.ToAddr, rule.ToPort}, text: sip}, refRule})
 		}
 	}
 	return list
 }
 
 // explains reports whether the packet out, sent to the inside, is what becomes of the
-// packet in, which came from outside.
-func (r *reference) explains(in, out *view) bool {
+// packet in, which came from outside: byte by byte, or, unless exactly, with another text.
+func (r *reference) explains(in, out *view, exactly bool) bool {
 	switch {
 	case out.fragment:
 		return in.fragment && r.explainsPiece(in, out)
-	case in.fragment, r.isInside(in.src): // nobody outside speaks for a host inside
+	case r.isInside(in.src): // nobody outside speaks for a host inside
 		return false
+	case in.fragment:
+		return r.explainsJoined(in, out)
 	case in.isError():
 		return r.explainsError(in, out)
 	}
@@ -189,8 +198,28 @@ func (r *reference) explains(in, out *view) bool {
 	}
 	for _, to := range r.leads(k) {
 		if (to.way == refReply || r.mayStart(k, to.refFlow, out)) &&
-			(slices.Equal(translatedSlowly(in, to.refFlow), out.ip) || to.text && sameEnds(in, out, to.refFlow)) {
+			(slices.Equal(translatedSlowly(in, to.refFlow), out.ip) || !exactly && to.text && sameText(in, out, to.refFlow)) {
 			r.use(k, to)
+			r.told(k, in, to.refFlow)
+			return true
+		}
+	}
+	return false
+}
+
+// explainsJoined does so for a datagram of a flow with a helper that came in pieces,
+// in is one of them, and is whole now.
+func (r *reference) explainsJoined(in, out *view) bool {
+	k, ok := in.asAnswer()
+	if !ok || len(in.ip)-in.l4 >= len(out.ip)-out.l4 {
+		return false
+	}
+	tftp := k.proto == 17 && (k.rport == 69 || k.lport == 69)
+	for _, to := range r.leads(k) {
+		if (to.text || tftp) && (to.way == refReply || r.mayStart(k, to.refFlow, out)) && sameEnds(in, out, to.refFlow) {
+			r.passed[refWhole]++
+			r.use(k, to)
+			r.told(k, out, to.refFlow)
 			return true
 		}
 	}
@@ -205,7 +234,7 @@ func (r *reference) mayStart(k refKey, f *refFlow, out *view) bool {
 		return ok
 	}
 	for other, have := range r.opened {
-		if other.proto == k.proto && other.remote == k.remote && other.rport == k.rport && have.refEnd == f.refEnd {
+		if other != k && other.proto == k.proto && other.remote == k.remote && other.rport == k.rport && have.refEnd == f.refEnd {
 			f.from = o.rport
 			return true
 		}
@@ -217,13 +246,15 @@ func (r *reference) mayStart(k refKey, f *refFlow, out *view) bool {
 func (r *reference) use(k refKey, to refLead) {
 	r.passed[to.way]++
 	f := to.refFlow
-	switch to.way {
-	case refReply:
-		f.replied, f.last = true, r.now
-		return
-	case refAnnounced:
-		delete(r.expect, refExpect{k.remote, k.local, k.lport})
+	for _, other := range r.leads(k) { // it may have come by that way as well
+		f.text = f.text || other.text && other.refEnd == f.refEnd
 	}
+	if to.way == refReply {
+		known := r.opened[k]
+		known.replied, known.last, known.from, known.text = true, r.now, f.from, f.text
+		return
+	}
+	r.fulfilled(refExpect{k.proto, k.remote, k.local, k.lport}, to)
 	// Both directions of it may come from outside to the target only: its answers go out.
 	f.last, f.asked, f.replied = r.now, r.now-time.Hour, true
 	r.opened[k] = f
@@ -237,6 +268,18 @@ func sameEnds(in, out *view, to *refFlow) bool {
 		was.rport = to.from
 	}
 	return ok && k == refKey{was.proto, was.remote, to.addr, was.rport, to.port}
+}
+
+// sameText compares them and what a helper leaves as it is.
+func sameText(in, out *view, to *refFlow) bool {
+	if !sameEnds(in, out, to) {
+		return false
+	}
+	if in.proto != 17 {
+		return true
+	}
+	a, b := in.payload(), out.payload()
+	return fieldOf(a, "Call-ID") == fieldOf(b, "Call-ID") && strings.HasPrefix(b, a[:min(len(a), 4)])
 }
 
 // explainsError does so for an ICMP error: it must quote a packet that left, and tell

@@ -14,6 +14,7 @@ import (
 
 	"github.com/xdpct/xdpct/dataplane/fib"
 	"github.com/xdpct/xdpct/nat"
+	"github.com/xdpct/xdpct/packet"
 )
 
 // Nothing reaches the inside that no one asked for, and nothing leaves untranslated:
@@ -23,6 +24,7 @@ import (
 //	go test ./dataplane -run TestNothingUnasked -rapid.checks 20000 -timeout 0
 func TestNothingUnasked(t *testing.T) {
 	var passed [numRefWays]int
+	var byRSS, handed, strays int
 	rapid.Check(t, func(rt *rapid.T) {
 		s := newSiege(t, func(name string, n int) int { return rapid.IntRange(0, n-1).Draw(rt, name) })
 		defer s.close()
@@ -39,8 +41,17 @@ func TestNothingUnasked(t *testing.T) {
 		for way, n := range s.ref.passed {
 			passed[way] += n
 		}
+		if s.path.path.steering.ByRSS != 0 {
+			byRSS++
+		}
+		handed += int(s.counterValue("handed_over"))
+		strays += s.path.path.strays.Len()
 	})
-	t.Logf("replies, rule, announced, related, in fragments: %v packets", passed)
+	t.Logf("replies, rule, FTP, TFTP, media, calls, related, in fragments: %v packets", passed)
+	t.Logf("%d gateways steer by RSS; %d packets were handed over, %d strays are left", byRSS, handed, strays)
+	if byRSS == 0 || handed == 0 || strays == 0 {
+		t.Error("nobody had to look for a flow elsewhere: the test sees too little")
+	}
 	for way, n := range passed {
 		if n == 0 {
 			t.Errorf("nothing came in by way %d: the test sees nothing", way)
@@ -54,6 +65,8 @@ type siege struct {
 	draw     func(name string, n int) int // a number below n
 	ref      *reference
 	sessions uint16
+	calls    []siegeCall    // by hosts inside, and what they have answered
+	bait     netip.AddrPort // what a forged message has named last
 }
 
 var (
@@ -62,21 +75,26 @@ var (
 	server26Addr = netip.MustParseAddr("2001:db8:113::48")
 	wan6Addr     = netip.MustParseAddr("2001:db8:113::1")
 
-	siegeRules = []string{"tcp:198.51.100.32:80=10.1.2.3:8080", "udp:198.51.100.33:53=10.1.2.4:5353", "udp:[2001:db8:98::33]:53=[fd00:1:2::3]:53"}
+	siegeRules = []string{"tcp:198.51.100.32:80=10.1.2.3:8080", "udp:198.51.100.33:53=10.1.2.4:5353", "udp:[2001:db8:98::33]:53=[fd00:1:2::3]:53",
+		"udp:198.51.100.34:5060=10.1.2.4:5060", "udp:198.51.100.34:69=10.1.2.3:69"}
 )
 
 // newSiege makes one of several kinds of gateway.
 func newSiege(t testing.TB, draw func(string, int) int) *siege {
 	t.Helper()
-	s := &siege{draw: draw, ref: &reference{opened: make(map[refKey]*refFlow), expect: make(map[refExpect]refEnd),
+	s := &siege{draw: draw, ref: &reference{opened: make(map[refKey]*refFlow), expect: make(map[refExpect][]*refPending),
 		inside: []netip.Prefix{prefix("10.0.0.0/8"), prefix("fd00::/8")}}}
 	for _, text := range siegeRules {
 		s.ref.rules = append(s.ref.rules, mustRule(text))
 	}
-	workers := 1 + draw("workers", 2)
+	workers := 1 + draw("workers", 4)
+	nics := &[2]*nic{newNIC(uint64(draw("key", 8)), workers), newNIC(uint64(8+draw("key", 8)), workers)}
+	how := &spreads[draw("spread", len(spreads))]
 	s.path = newPath(t, func(o *Options) {
 		o.Queues, o.MaxFlows, o.RingSize = workers, 1024, 128
 		o.NAT.DNAT = s.ref.rules
+		o.Helpers = siegeHelpers(t)
+		how.options(o, nics)
 		switch draw("translation", 4) {
 		case 0:
 			o.NAT = nat.Config{Masquerade: true, DNAT: s.ref.rules}
@@ -87,10 +105,45 @@ func newSiege(t testing.TB, draw func(string, int) int) *siege {
 			s.ref.v6 = true
 		}
 	})
-	s.queue = func(int, []byte) int { return draw("queue", workers) }
+	s.queue = s.spread(how.queue(s.path, nics, workers))
 	s.mirror.SetFixed(siegeNetwork())
 	s.run()
 	return s
+}
+
+// spread brings packets to queues as told does, but now and then elsewhere, as what no
+// NIC hashes by ports.
+func (s *siege) spread(told func(port int, frame []byte) int) func(int, []byte) int {
+	return func(port int, frame []byte) int {
+		var h packet.Headers
+		if packet.Parse(frame, &h) != packet.ParseOK || h.Fragment != packet.NotFragment || int(h.L4)+4 > len(frame) || s.draw("wrongly", 8) == 0 {
+			return s.draw("queue", len(s.workers))
+		}
+		return told(port, frame) % len(s.workers)
+	}
+}
+
+// send delivers frames to the queues that they are spread to, while the workers work in
+// random order, and returns what the gateway sent.
+func (s *siege) send(port int, frames ...[]byte) []sent {
+	s.t.Helper()
+	for _, f := range frames {
+		s.deliver(port, s.queue(port, f), f)
+		if len(s.workers) > 1 && s.draw("early", 2) == 0 {
+			s.Burst(s.draw("worker", len(s.workers)))
+		}
+	}
+	for range 4 { // what is put together is handed over twice
+		first := 0
+		if len(s.workers) > 1 {
+			first = s.draw("first", len(s.workers))
+		}
+		for i := range s.workers {
+			for s.Burst((first+i)%len(s.workers)) > 0 {
+			}
+		}
+	}
+	return s.collect()
 }
 
 func siegeNetwork() ([]fib.FixedPort, []fib.FixedRoute) {
@@ -129,6 +182,9 @@ func (s *siege) step() string {
 		for range 2 + s.draw("packets", 8) {
 			burst = append(burst, s.hostile()...)
 		}
+		if len(burst) > 0 && s.draw("again", 4) == 0 {
+			burst = append(burst, burst[0], burst[0])
+		}
 		return s.arrive(burst...)
 	}
 	return s.arrive(s.hostile()...)
@@ -154,7 +210,7 @@ func (s *siege) fromInside() string {
 	}
 	sport, dport := one(s, "sport", siegePorts...), one(s, "dport", siegePorts...)
 	q := spec{src: src, dst: dst, sport: sport, dport: dport, payload: []byte("question")}
-	switch s.draw("kind", 7) {
+	switch s.draw("kind", 12) {
 	case 0:
 		q.tcp, q.payload = &layers.TCP{SYN: true, Seq: 1}, nil
 	case 1:
@@ -170,6 +226,10 @@ func (s *siege) fromInside() string {
 		if src.Is4() {
 			return s.announceFTP(src, dst)
 		}
+	case 6, 7, 8:
+		return s.speakSIP(src, dst)
+	case 9:
+		return s.requestTFTP(at(src, sport), at(dst, 69))
 	}
 	return s.leave(build(s.t, lan, q))
 }
@@ -216,45 +276,6 @@ func sctpFrame(t testing.TB, from int, src, dst netip.Addr, sport, dport uint16,
 	return build(t, from, spec{src: src, dst: dst, proto: 132, payload: b})
 }
 
-// announceFTP opens an FTP session in which the client announces a port.
-func (s *siege) announceFTP(src, dst netip.Addr) string {
-	s.sessions++
-	port, data := 41000+s.sessions, 6400+s.sessions
-	q := spec{src: src, dst: dst, sport: port, dport: 21}
-	say := func(flags layers.TCP, text string) []sent {
-		q.tcp, q.payload = &flags, []byte(text)
-		out := s.send(lan, build(s.t, lan, q))
-		if len(out) == 1 {
-			s.ref.left(build(s.t, lan, q), out[0].frame)
-		}
-		return out
-	}
-	out := say(layers.TCP{SYN: true, Seq: 99}, "")
-	if len(out) != 1 || out[0].port != wan {
-		return ""
-	}
-	outside := ends(s.t, out[0].frame)[0]
-	reply := func(flags layers.TCP, text string) string {
-		return s.arrive(build(s.t, wan, spec{src: dst, dst: outside.Addr(), sport: 21, dport: outside.Port(), tcp: &flags, payload: []byte(text)}))
-	}
-	why := reply(layers.TCP{SYN: true, ACK: true, Seq: 499, Ack: 100}, "")
-	say(layers.TCP{ACK: true, Seq: 100, Ack: 500}, "")
-	why += reply(layers.TCP{ACK: true, PSH: true, Seq: 500, Ack: 100}, "220 hi\r\n")
-	say(layers.TCP{ACK: true, PSH: true, Seq: 100, Ack: 508}, "USER x\r\n")
-	a := src.As4()
-	out = say(layers.TCP{ACK: true, PSH: true, Seq: 108, Ack: 508}, fmt.Sprintf("PORT %d,%d,%d,%d,%d,%d\r\n", a[0], a[1], a[2], a[3], data>>8, data&255))
-	if len(out) != 1 {
-		return why
-	}
-	var b [4]byte
-	var high, low uint16
-	if _, err := fmt.Sscanf(string(decode(s.t, out[0].frame).ApplicationLayer().Payload()), "PORT %d,%d,%d,%d,%d,%d", &b[0], &b[1], &b[2], &b[3], &high, &low); err != nil {
-		return "the command left unread: " + err.Error()
-	}
-	s.ref.expect[refExpect{dst, netip.AddrFrom4(b), high<<8 | low}] = refEnd{src, data}
-	return why
-}
-
 // answerAll answers every flow as its server does: of UDP, an answer has to arrive.
 func (s *siege) answerAll() string {
 	keys := s.keys()
@@ -263,13 +284,13 @@ func (s *siege) answerAll() string {
 		if f == nil {
 			continue
 		}
-		before, dropped := s.ref.passed[refReply], drops(s.path)
+		before, dropped := s.ref.passed, drops(s.path)
 		if why := s.arrive(s.answerOf(k)); why != "" {
 			return why
 		}
 		alive := k.proto == 17 && s.ref.now-f.asked < 29*time.Second
-		if alive && s.ref.passed[refReply] != before+1 {
-			return fmt.Sprintf("the answer %v did not arrive at %v; dropped: %v, before: %v", k, f.refEnd, drops(s.path), dropped)
+		if alive && s.ref.passed == before {
+			return fmt.Sprintf("the answer %v did not arrive at %v\npassed %v, before %v\ndropped %v\nbefore  %v", k, f.refEnd, s.ref.passed, before, drops(s.path), dropped)
 		}
 	}
 	return ""
@@ -286,16 +307,6 @@ func (s *siege) keys() []refKey {
 			cmp.Compare(a.rport, b.rport), cmp.Compare(a.lport, b.lport))
 	})
 	return keys
-}
-
-// waiting lists the announced connections, in the order of their announcement.
-func (s *siege) waiting() []refExpect {
-	var list []refExpect
-	for e := range s.ref.expect {
-		list = append(list, e)
-	}
-	slices.SortFunc(list, func(a, b refExpect) int { return int(s.ref.expect[a].port) - int(s.ref.expect[b].port) })
-	return list
 }
 
 // answerOf builds an honest packet with a key.
@@ -342,7 +353,10 @@ func (s *siege) arrive(frames ...[]byte) string {
 			return fmt.Sprintf("a packet from outside went back there: %x", o.frame)
 		}
 	}
-	return s.judge(in, inward)
+	if why := s.judge(in, inward); why != "" {
+		return why
+	}
+	return s.serve(inward)
 }
 
 // judge explains each packet that was sent inside by one from outside. Errors may be
@@ -353,18 +367,23 @@ func (s *siege) judge(in, inward []view) string {
 			out := &inward[i]
 			if out.isError() == errors && !s.explained(in, out) {
 				k, _ := out.asAnswer()
-				return fmt.Sprintf("nobody asked for %v: %x\nThis came from outside:%s", k, out.ip, s.ref.told(in))
+				return fmt.Sprintf("nobody asked for %v: %x\nThis came from outside:%s", k, out.ip, s.ref.listing(in))
 			}
 		}
 	}
 	return ""
 }
 
-// told lists packets from outside, and where each may go.
-func (r *reference) told(in []view) string {
+// listing tells of packets from outside, and where each may go.
+func (r *reference) listing(in []view) string {
 	text := ""
 	for i := range in {
 		text += fmt.Sprintf("\n%x", in[i].ip)
+		if in[i].isError() {
+			q, _ := in[i].quoted()
+			k, ok := q.asQuestion()
+			text += fmt.Sprintf("\n about a packet that %v %v answers, of flow %+v", k, ok, r.opened[k])
+		}
 		if k, ok := in[i].asAnswer(); ok {
 			for _, to := range r.leads(k) {
 				text += fmt.Sprintf("\n may come in by way %d to %v", to.way, to.refEnd)
@@ -375,14 +394,16 @@ func (r *reference) told(in []view) string {
 }
 
 func (s *siege) explained(in []view, out *view) bool {
-	for i := range in {
-		if s.ref.explains(&in[i], out) {
-			return true
+	for _, exactly := range []bool{true, false} {
+		for i := range in {
+			if s.ref.explains(&in[i], out, exactly) {
+				return true
+			}
 		}
-	}
-	for i := range s.ref.pieces { // that wait, or did
-		if s.ref.explains(&s.ref.pieces[i].view, out) {
-			return true
+		for i := range s.ref.pieces { // that wait, or did
+			if s.ref.explains(&s.ref.pieces[i].view, out, exactly) {
+				return true
+			}
 		}
 	}
 	return false
