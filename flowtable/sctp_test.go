@@ -116,6 +116,20 @@ func TestSCTPAborts(t *testing.T) {
 	playSCTP(t, append(sctpHandshake(), sctpLine{DirReply, toServer, [][]byte{chunk(sctpAbort, 1, 0)}, "accept CLOSED 10"}))
 }
 
+// TestSCTPTagsOfBundles: one who does not know the tag cannot end an association by a
+// chunk that needs no tag, or that nothing here follows, before the SHUTDOWN.
+func TestSCTPTagsOfBundles(t *testing.T) {
+	const asconf, pad = 193, 132 // RFC 5061, RFC 4820
+	for _, first := range []uint8{asconf, pad, sctpHeartbeat, sctpShutdownAck, 129} {
+		for _, second := range []uint8{sctpShutdown, sctpError, 0} {
+			playSCTP(t, append(sctpHandshake(),
+				sctpLine{DirReply, 77, [][]byte{chunk(first, 0, 0), chunk(second, 0, 0)}, "invalid sctp_tag"},
+				sctpLine{DirOriginal, toServer, [][]byte{chunk(0, 3, 0)}, "accept ESTABLISHED 210"}))
+		}
+	}
+	playSCTP(t, append(sctpHandshake(), sctpLine{DirReply, toClient, [][]byte{chunk(asconf, 0, 0), chunk(0, 3, 0)}, "accept ESTABLISHED 210"}))
+}
+
 func TestSCTPStarts(t *testing.T) {
 	for kind, want := range map[uint8]string{
 		0: "reject sctp_new", sctpInit: "new CLOSED 10", sctpHeartbeat: "new HEARTBEAT_SENT 30",

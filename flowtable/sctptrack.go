@@ -43,13 +43,14 @@ func nextChunk(b []byte) (c sctpChunk, rest []byte, ok bool) {
 	return sctpChunk{b[0], b[1], b[header:end]}, b[min((n+3)&^3, len(b)):], true
 }
 
-// chunksOf returns the set of the types below 64 of a packet's chunks. It reports
-// false if there are none, or if they may not be together: INIT, INIT ACK and
+// chunksOf returns the set of the types below 64 of a packet's chunks; those above
+// have no rules here. It reports false if there are no chunks, or if they may not be
+// together: INIT, INIT ACK and
 // SHUTDOWN COMPLETE come alone, COOKIE ECHO and COOKIE ACK first (RFC 9260 section
 // 6.10).
 func chunksOf(b []byte) (set uint64, ok bool) {
-	alone := false
-	for n := 0; len(b) >= 4; n++ {
+	alone, n := false, 0
+	for ; len(b) >= 4; n++ {
 		c, rest, ok := nextChunk(b)
 		if !ok {
 			return 0, false
@@ -58,13 +59,13 @@ func chunksOf(b []byte) (set uint64, ok bool) {
 		if n > 0 && (alone || c.kind == sctpCookieEcho || c.kind == sctpCookieAck) {
 			return 0, false
 		}
-		set |= 1 << (c.kind & 63)
+		set |= 1 << c.kind
 		b = rest
 		if n > maxChunks {
 			return 0, false
 		}
 	}
-	return set, set != 0
+	return set, n > 0
 }
 
 // maxChunks bounds the walk over a packet: as many fit into the largest one that
@@ -128,8 +129,8 @@ func (t *Table) beginSCTP(idx uint32, frame []byte, h *packet.Headers) {
 	}
 }
 
-// untagged are the chunks with rules of their own for the verification tag (RFC
-// 9260 section 8.5.1).
+// untagged are the chunks that have rules of their own for the verification tag when
+// they start a flow (RFC 9260 section 8.5.1).
 const untagged = 1<<sctpInit | 1<<sctpShutdownComplete | 1<<sctpCookieEcho | 1<<sctpAbort |
 	1<<sctpShutdownAck | 1<<sctpHeartbeat | 1<<sctpHeartbeatAck
 
@@ -147,9 +148,6 @@ func (tr *Tracker) advanceSCTP(t *Table, idx uint32, d Dir, frame []byte, h *pac
 	f, w := &t.flows[idx], &t.windows[idx]
 	a := association{tag: [2]uint32{w.side[0].end, w.side[1].end}, bits: f.tcp, state: f.State()}
 	tag := binary.BigEndian.Uint32(frame[h.L4+4:])
-	if set&untagged == 0 && tag != a.tag[d&1] {
-		return Step{Cause: InvalidSCTPTag}
-	}
 	for c, rest, ok := nextChunk(b); ok; c, rest, ok = nextChunk(rest) {
 		if cause := a.apply(d&1, &c, tag, set); cause != InvalidNone {
 			return Step{Cause: cause}
@@ -216,17 +214,21 @@ func (a *association) apply(d Dir, c *sctpChunk, tag uint32, set uint64) Invalid
 }
 
 // fits checks the tag by the rules of single chunks: 0 with INIT, that of either
-// side with ABORT and SHUTDOWN COMPLETE, as their T bit says.
+// side with ABORT and SHUTDOWN COMPLETE, as their T bit says. Any other has to have the
+// right one, whatever is bundled with it: else a HEARTBEAT with a wrong tag would make
+// way for a SHUTDOWN of somebody who does not know it (the kernel lets that in).
 func (a *association) fits(d Dir, c *sctpChunk, tag uint32) bool {
 	switch c.kind {
 	case sctpInit:
 		return tag == 0
 	case sctpAbort, sctpShutdownComplete:
 		return tag == a.tag[d^Dir(c.flags&1)]
-	case sctpCookieEcho:
-		return tag == a.tag[d]
+	case sctpHeartbeat, sctpHeartbeatAck: // see apply
+		return true
+	case sctpShutdownAck: // perhaps after a restart, RFC 9260 section 8.4
+		return true
 	}
-	return true
+	return tag == a.tag[d]
 }
 
 // learn notes the tag that an INIT or INIT ACK announces for the other direction.
