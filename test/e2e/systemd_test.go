@@ -32,7 +32,7 @@ exec unshare --mount --pid --cgroup --uts --ipc --fork --kill-child --mount-proc
 	mkdir -p /run/systemd/system/xdpct.service.d
 	cp /mnt/xdpct /usr/local/sbin
 	cp /mnt/flags /etc/default/xdpct
-	cp /mnt/xdpct.service /run/systemd/system
+	cp /mnt/xdpct.service /mnt/flags /run/systemd/system
 	printf "[Unit]\nDefaultDependencies=no\n[Service]\nStandardError=append:/run/log\n" >/run/systemd/system/xdpct.service.d/lab.conf
 	# Where root may not raise limits, systemd cannot either.
 	(ulimit -l unlimited) 2>/dev/null || echo CapabilityBoundingSet=CAP_IPC_LOCK >>/run/systemd/system/xdpct.service.d/lab.conf
@@ -107,7 +107,7 @@ func (s *systemd) property(t *testing.T, name string) string {
 }
 
 // TestUnitUnderSystemd runs the unit under systemd: a restart keeps the programs, connections go
-// on and nothing is refused; a stop lets go of them.
+// on and nothing is refused; a start that fails and a stop let go of them.
 func TestUnitUnderSystemd(t *testing.T) {
 	lab.NeedsXDPCT(t)
 	t.Parallel()
@@ -143,6 +143,14 @@ func TestUnitUnderSystemd(t *testing.T) {
 	for _, st := range streams {
 		st.checkEnd(t)
 	}
+	// systemd would try this one again and again.
+	s.run(t, "sh", "-c", "echo XDPCT_FLAGS=--internal lan --external none --masquerade >/etc/default/xdpct")
+	if r := s.try("systemctl", "restart", "xdpct"); r.Status == 0 {
+		t.Error("a gateway without its interface has started")
+	}
+	l.CheckNoProgram(t)
+	s.run(t, "sh", "-c", "cat /run/systemd/system/flags >/etc/default/xdpct")
+	s.run(t, "systemctl", "restart", "xdpct")
 	s.run(t, "systemctl", "stop", "xdpct")
 	l.CheckNoProgram(t)
 	if result := s.property(t, "Result"); result != "success" {
