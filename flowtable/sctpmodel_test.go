@@ -192,7 +192,7 @@ func (m *sctpModel) take(d int, tag uint32, c *modelChunk, all []modelChunk, ren
 				m.began[1-d] = false
 			}
 			m.began[d] = true
-			*renews = *renews && !(state == "CLOSED" && m.state == "CLOSED")
+			*renews = *renews && (state != "CLOSED" || m.state != "CLOSED")
 		} else if m.known[1-d] != announced && (m.began[0] && m.began[1] || !m.began[1-d] && m.known[1-d] != 0) {
 			return false // answers an INIT that nobody has sent
 		}
