@@ -15,6 +15,8 @@ FUZZTIME ?= 30s
 BENCH ?= .
 BENCHTIME ?= 1s
 COUNT ?= 1
+# -short leaves out benchmarks that take minutes and gigabytes.
+SHORT ?=
 # What the privileged tests run; for instance E2E=-run=Masquerade.
 E2E ?=
 
@@ -182,8 +184,8 @@ bench-compare: ## is the path slower than at REF? (REF=git ref RUNS=8 THRESHOLD=
 	@scripts/bench-compare $(or $(REF),$(error REF is missing: make bench-compare REF=main))
 
 .PHONY: bench-go
-bench-go: ## Go benchmarks of all packages (BENCH=regexp BENCHTIME=1s COUNT=1)
-	go test -pgo $(CURDIR)/$(PROFILE) -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) \
+bench-go: ## Go benchmarks of all packages (BENCH=regexp BENCHTIME=1s COUNT=1 SHORT=-short)
+	go test -pgo $(CURDIR)/$(PROFILE) -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) $(SHORT) \
 		$$(go list ./... | grep -v /test/)
 
 .PHONY: bench-peers

@@ -36,7 +36,12 @@ func manyFlowsState(b *testing.B, n int) []byte {
 // BenchmarkState: what a restart and a reload cost. Ten million flows take 5 GB.
 func BenchmarkState(b *testing.B) {
 	for _, flows := range []int{1_000_000, 10_000_000} {
-		b.Run(fmt.Sprintf("flows=%d", flows), func(b *testing.B) { benchmarkState(b, flows) })
+		b.Run(fmt.Sprintf("flows=%d", flows), func(b *testing.B) {
+			if testing.Short() && flows > 1_000_000 {
+				b.Skip("5 GB and minutes, and -short is given")
+			}
+			benchmarkState(b, flows)
+		})
 	}
 }
 
