@@ -53,7 +53,8 @@ type course struct {
 // start starts the gateway.
 func (c *course) start(t *testing.T) {
 	t.Helper()
-	c.gateway = c.lab.StartXDPCT(t, "--snat", lab.NATAddr, "--helper", "ftp", "--max-flows", fmt.Sprint(maxFlows))
+	c.gateway = c.lab.StartXDPCT(t, "--snat", lab.NATAddr, "--helper", "ftp:21,2121", "--max-flows", fmt.Sprint(maxFlows),
+		"--dnat", "tcp:198.51.100.40:80="+lab.ClientAddr+":80", "--dnat", "tcp:198.51.100.40:2121="+lab.ClientAddr+":21")
 }
 
 // TestSoak: traffic and faults, then silence and a look at what is left.
@@ -69,6 +70,9 @@ func TestSoak(t *testing.T) {
 	file := newFile(t, filepath.Join(files, "file.bin"))
 	c.uploads = filepath.Join(files, "upload")
 	c.content, _ = os.ReadFile(file) // written a moment ago
+	if err := os.WriteFile(filepath.Join(c.lab.Serve(t, c.lab.Client), "file.bin"), c.content, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	c.start(t)
 	session := c.session(t)
 	var traffic sync.WaitGroup

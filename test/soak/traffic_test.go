@@ -51,10 +51,13 @@ func curl(args ...string) []string {
 
 func transfers(file string) []transfer {
 	const ftp, http = "ftp://203.0.113.47/", "http://203.0.113.47/"
+	const ftpInside, httpInside = "ftp://198.51.100.40:2121/", "http://198.51.100.40/" // by outside addresses
 	return []transfer{
 		{"http", func(c string) []string { return curl("-o", c, http+"file.bin") }, false},
 		{"active", func(c string) []string { return curl("--ftp-port", "-", "-o", c, ftp+"file.bin") }, false},
 		{"passive", func(c string) []string { return curl("-o", c, ftp+"file.bin") }, false},
+		{"hairpin", func(c string) []string { return curl("-o", c, httpInside+"file.bin") }, false},
+		{"hairpin-active", func(c string) []string { return curl("--ftp-port", "-", "-o", c, ftpInside+"file.bin") }, false},
 		{"upload", func(c string) []string {
 			return curl("--ftp-port", "-", "-T", file, ftp+"upload/"+filepath.Base(c))
 		}, true},
