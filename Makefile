@@ -95,11 +95,11 @@ test-unit: ## unit tests of all packages (those that need root skip without it)
 
 .PHONY: test-root
 test-root: build ## real programs and the kernel against xdpct, in namespaces (root)
-	go test -p 1 -count=1 -timeout 15m $$(go list ./test/... | grep -v /test/zerocopy) $(E2E)
+	go test -p 1 -count=1 -timeout 25m $$(go list ./test/... | grep -v /test/zerocopy) $(E2E)
 
 .PHONY: test-zerocopy
 test-zerocopy: setup-zerocopy build ## AF_XDP zero-copy for real, in a virtual machine (root, 2 minutes)
-	go test -v -failfast -count=1 -timeout 15m ./test/zerocopy
+	go test -v -failfast -count=1 -timeout 25m ./test/zerocopy
 
 # What the invariants build does is in dataplane/invariants_on.go.
 .PHONY: test-invariants

@@ -54,6 +54,7 @@ var hairpins = []exchange{
 func TestHairpinSameAsKernel(t *testing.T) {
 	for name, source := range map[string][]string{"pool": {"--snat", lab.NATAddr}, "masquerade": {"--masquerade"}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			ours, theirs := lab.New(t, 2), lab.New(t, 2)
 			flags := source
 			for _, rule := range []string{"tcp:198.51.100.40:8080=10.1.2.4:80", "udp:198.51.100.40:7007=10.1.2.4:7",

@@ -56,13 +56,19 @@ func TestNAT66(t *testing.T) {
 			checkSame(t, inside, got)
 		})
 		t.Run("traceroute", func(t *testing.T) { // time exceeded of the gateway, port unreachable of the server
+			want := regexp.MustCompile(`(?m)^ *1 +fd00:1:2::1 .*\n *2 +(\* )?2001:db8:113::47 `)
 			for _, how := range []string{"-U", "-I"} {
-				// One probe after the other: traceroute 2.1.2 with -I now and then misses answers
-				// that come all at once. Captures and the counters of its host have them all
-				// (in 1 of 50 to 90 runs; none through the kernel, where each answer is back
-				// before the next probe is sent).
-				out := l.Client.Run(t, "traceroute", "-6", "-n", "-m4", "-q2", "-N1", "-w2", how, lab.ServerAddr6)
-				if !regexp.MustCompile(`(?m)^ *1 +fd00:1:2::1 .*\n *2 +(\* )?2001:db8:113::47 `).MatchString(out) {
+				// With -I now and then all answers after the first error are lost on a host with
+				// several CPUs (1 of 50 to 2000 runs), though its interface and the counters of
+				// its ICMPv6 have them: the error is told to the raw socket a moment after it has
+				// been read, and then traceroute 2.1.2 looks for nothing but errors.
+				var out string
+				for range 4 {
+					if out = l.Client.Run(t, "traceroute", "-6", "-n", "-m4", "-q2", "-N1", "-w1", how, lab.ServerAddr6); want.MatchString(out) {
+						break
+					}
+				}
+				if !want.MatchString(out) {
 					t.Errorf("%s: want hop 1 fd00:1:2::1 and hop 2 2001:db8:113::47, got\n%s", how, out)
 				}
 			}
