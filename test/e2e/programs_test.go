@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func TestPrograms(t *testing.T) {
 		t.Run("http", func(t *testing.T) { checkHTTP(t, l, files) })
 		t.Run("ftp", func(t *testing.T) { checkFTP(t, l, files) })
 		t.Run("ping", func(t *testing.T) { checkPing(t, l) })
-		t.Run("traceroute", func(t *testing.T) { checkTraceroute(t, l) })
+		t.Run("traceroute", func(t *testing.T) { checkTraceroute(t, l, lab.GatewayLAN, lab.ServerAddr) })
 		t.Run("icmp-error", func(t *testing.T) { checkConnectionRefused(t, l) })
 		t.Run("iperf3", func(t *testing.T) { checkIperf(t, l) })
 	})
@@ -77,14 +78,27 @@ func checkPing(t *testing.T, l *lab.Lab) {
 	}
 }
 
+// tracerouteTries is how often traceroute is run for one result. With -I all answers after
+// the first error are lost now and then (1 of 50 to 2000 runs), though the interface of its
+// host and the counters there have them: most likely the error is told to the raw socket after
+// it has been read from there, and then traceroute 2.1.2 looks for nothing but errors.
+const tracerouteTries = 4
+
 // checkTraceroute checks both errors that traceroute lives on: time exceeded from
 // the gateway, port unreachable from the server, translated back.
-func checkTraceroute(t *testing.T, l *lab.Lab) {
+func checkTraceroute(t *testing.T, l *lab.Lab, gateway, server string) {
+	t.Helper()
+	want := regexp.MustCompile(`(?m)^ *1 +` + regexp.QuoteMeta(gateway) + ` .*\n *2 +(\* )?` + regexp.QuoteMeta(server) + " ")
 	for _, how := range [][]string{nil, {"-U"}, {"-I"}} {
-		out := l.Client.Run(t, append(append([]string{"traceroute", "-n", "-m4", "-q1", "-w2"}, how...), lab.ServerAddr)...)
-		want := regexp.MustCompile(`(?m)^ *1 +10\.1\.2\.1 .*\n *2 +203\.0\.113\.47 `)
+		var out string
+		for range tracerouteTries {
+			out = l.Client.Run(t, slices.Concat([]string{"traceroute", "-n", "-m4", "-q2", "-N1", "-w1"}, how, []string{server})...)
+			if want.MatchString(out) {
+				break
+			}
+		}
 		if !want.MatchString(out) {
-			t.Errorf("traceroute %v: want hop 1 10.1.2.1 and hop 2 203.0.113.47, got\n%s", how, out)
+			t.Errorf("traceroute %v: want hop 1 %s and hop 2 %s, got\n%s", how, gateway, server, out)
 		}
 	}
 }
