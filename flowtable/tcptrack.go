@@ -46,7 +46,7 @@ func (t *Table) beginTCP(idx uint32, frame []byte, h *packet.Headers) {
 		from.maxEnd += from.maxWin
 		f.mark(DirOriginal, sideSACK)
 		f.mark(DirReply, sideSACK)
-		f.tcp |= tcpLiberal
+		f.tcp |= tcpLiberal | tcpLiberalReply
 	}
 	w.judge(f, &s, false)
 	f.setLast(s.class, DirOriginal)
@@ -140,7 +140,8 @@ func (w *window) annotate(f *Flow, s *segment) {
 }
 
 // resync begins the flow again if a SYN/ACK answers a SYN that was ignored: both
-// ends agree on a connection that the flow does not know.
+// ends agree on a connection that the flow does not know. If the flow was picked up, the
+// side that answers keeps its liberty, as in the kernel; the other one's window is known.
 func (w *window) resync(f *Flow, s *segment) bool {
 	if s.class != tcpClassSynAck || !f.lastIs(tcpClassSyn) || f.lastDir() == s.dir || s.ack != w.lastEnd {
 		return false
@@ -149,7 +150,7 @@ func (w *window) resync(f *Flow, s *segment) bool {
 	w.side[first] = tcpSide{end: w.lastEnd, maxEnd: w.lastEnd, maxWin: max(uint32(w.lastWin), 1)}
 	w.side[s.dir&1] = tcpSide{}
 	marks, scale := f.tcp>>tcpLastSideShift&(sideSACK|sideScale), f.tcp>>tcpLastScaleShift&maxScaleMask
-	f.tcp &= tcpLastMask
+	f.tcp &= tcpLastMask | liberalOf(s.dir)
 	f.mark(first, marks)
 	f.setScale(first, scale)
 	f.ClearStatus(statusCloseInit)

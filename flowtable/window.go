@@ -43,9 +43,10 @@ const (
 	tcpScaleBits = 4
 	tcpSideShift = 8
 	tcpSideBits  = 4
-	// tcpLiberal: the connection was picked up in its middle, its windows are a
-	// guess, so that nothing is out of window (IP_CT_TCP_FLAG_BE_LIBERAL).
-	tcpLiberal = 1 << 16
+	// tcpLiberal, tcpLiberalReply: the connection was picked up in its middle, its windows
+	// are a guess, so that nothing of that side is out of window (IP_CT_TCP_FLAG_BE_LIBERAL).
+	tcpLiberal      = 1 << 16
+	tcpLiberalReply = 1 << 28
 	// tcpChallenge: the last segment was a SYN in LAST_ACK, so that the next
 	// ACK may be a challenge (IP_CT_EXP_CHALLENGE_ACK).
 	tcpChallenge = 1 << 17
@@ -57,6 +58,14 @@ const (
 	tcpLastClassShift = 25
 	tcpLastMask       = 0xf << tcpLastDirShift
 )
+
+// liberalOf returns the bit that says whether nothing of a side is out of window.
+func liberalOf(d Dir) uint32 {
+	if d == DirReply {
+		return tcpLiberalReply
+	}
+	return tcpLiberal
+}
 
 // Marks of a side.
 const (
@@ -182,7 +191,7 @@ func (w *window) judge(f *Flow, s *segment, liberal bool) fits {
 			from.end = s.end
 			f.mark(s.dir, sideUnacked)
 		}
-		if liberal || f.tcp&tcpLiberal != 0 {
+		if liberal || f.tcp&liberalOf(s.dir) != 0 {
 			return fitsUnchecked
 		}
 		return fit
