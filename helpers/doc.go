@@ -55,9 +55,9 @@
 // not read; a sender that names another port in Via than it sends from is not helped; a
 // Contact with another port than its message comes from is rewritten if it was registered;
 // of layered streams ("m=video 4000/2") the first pair is expected; ICE candidates stay
-// as they are. Two phones behind the gateway
-// that meet through a server outside hear each other only with loose, unless the server
-// passes their media on: they come from another host than the one that signals.
+// as they are. Two phones behind the gateway that meet through a server outside hear each
+// other only with loose, unless the server passes their media on: they come from another
+// host than the one that signals.
 //
 // # FTP
 //
