@@ -133,11 +133,14 @@ func (g *Gateway) start(t testing.TB, starter []string, files []*os.File, flags 
 		return err == nil
 	})
 	t.Cleanup(func() {
+		running := g.Process.Running()
 		if t.Failed() {
 			t.Logf("xdpct wrote:\n%s", g.Process.Output())
+		}
+		if t.Failed() && running {
 			t.Logf("xdpct stats:\n%s", l.Gateway.Try(g.binary, "stats", "--control", g.Control).Output())
 		}
-		if g.Process.Running() {
+		if running {
 			g.Stop(t)
 		}
 	})
