@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -74,7 +73,7 @@ func TestSoak(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.start(t)
-	session := c.session(t)
+	session := c.openSession(t)
 	var traffic sync.WaitGroup
 	moves := transfers(file)
 	for i := range moves {
@@ -92,8 +91,9 @@ func TestSoak(t *testing.T) {
 	traffic.Wait()
 	took := time.Since(begin)
 
-	checkSession(t, session)
-	session.Signal(syscall.SIGKILL)
+	session.check(t)
+	session.close()
+
 	for i := range moves { // without faults each of them works at once
 		tries := c.figures.tries.Load()
 		c.moveOne(t, &moves[i], filepath.Join(map[bool]string{false: c.lab.Dir, true: c.uploads}[moves[i].upload], "last-"+moves[i].name))
@@ -114,23 +114,30 @@ func (c *course) checkLedger(t *testing.T) {
 	made := c.gateway.Counters(t)["flows_new"]
 	c.made += made
 	c.gateway.Flush(t)
-	var left []string
-	lab.Eventually(t, 10*time.Second, "frames, flows, mappings and expectations are all back", func() bool {
-		k := c.gateway.Counters(t)
-		left = nil
-		for _, name := range []string{"frames_missing", "frames_lost", "frames_held", "frames_fragments", "flows", "nat_mappings", "expectations"} {
-			if k[name] != 0 {
-				left = append(left, fmt.Sprintf("%s %d", name, k[name]))
-			}
-		}
-		if ended := k["flows_ended"]; k["flows_new"] != ended {
-			left = append(left, fmt.Sprintf("%d flows made, %d ended", k["flows_new"], ended))
-		}
-		return len(left) == 0 || t.Failed()
-	})
-	if len(left) > 0 {
-		t.Error(strings.Join(left, ", "))
+	left := c.left(t)
+	for until := time.Now().Add(10 * time.Second); left != "" && time.Now().Before(until); left = c.left(t) {
+		time.Sleep(100 * time.Millisecond)
 	}
+	if left != "" {
+		t.Error("left after a flush: " + left)
+	}
+}
+
+// left tells what the gateway still has: of frames what is missing, held or in fragments,
+// and flows, mappings and expectations.
+func (c *course) left(t *testing.T) string {
+	t.Helper()
+	var left []string
+	k := c.gateway.Counters(t)
+	for _, name := range []string{"frames_missing", "frames_lost", "frames_held", "frames_fragments", "flows", "nat_mappings", "expectations"} {
+		if k[name] != 0 {
+			left = append(left, fmt.Sprintf("%s %d", name, k[name]))
+		}
+	}
+	if made, ended := k["flows_new"], k["flows_ended"]; made != ended {
+		left = append(left, fmt.Sprintf("%d flows made, %d ended", made, ended))
+	}
+	return strings.Join(left, ", ")
 }
 
 // report logs the figures of the course.
