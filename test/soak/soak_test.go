@@ -46,13 +46,14 @@ type course struct {
 	stopped atomic.Bool
 	figures figures
 	struck  map[string]int // faults by name
-	made    uint64         // flows of gateways that have ended
+	made    uint64         // flows since the last start
 }
 
 // start starts the gateway.
 func (c *course) start(t *testing.T) {
 	t.Helper()
-	c.gateway = c.lab.StartXDPCT(t, "--snat", lab.NATAddr, "--helper", "ftp:21,2121", "--max-flows", fmt.Sprint(maxFlows),
+	c.gateway = c.lab.StartXDPCT(t, "--snat", lab.NATAddr, "--max-flows", fmt.Sprint(maxFlows),
+		"--helper", "ftp:21,2121", "--helper", "tftp", "--helper", "sip",
 		"--dnat", "tcp:198.51.100.40:80="+lab.ClientAddr+":80", "--dnat", "tcp:198.51.100.40:2121="+lab.ClientAddr+":21")
 }
 
@@ -73,9 +74,10 @@ func TestSoak(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.start(t)
+	c.serve(t, files)
 	session := c.openSession(t)
 	var traffic sync.WaitGroup
-	moves := transfers(file)
+	moves := c.transfers(file)
 	for i := range moves {
 		traffic.Go(func() { c.move(t, &moves[i]) })
 	}
@@ -96,7 +98,7 @@ func TestSoak(t *testing.T) {
 
 	for i := range moves { // without faults each of them works at once
 		tries := c.figures.tries.Load()
-		c.moveOne(t, &moves[i], filepath.Join(map[bool]string{false: c.lab.Dir, true: c.uploads}[moves[i].upload], "last-"+moves[i].name))
+		c.moveOne(t, &moves[i], -1)
 		if n := c.figures.tries.Load() - tries; n != 1 {
 			t.Errorf("%s took %d tries without faults", moves[i].name, n)
 		}
@@ -105,14 +107,19 @@ func TestSoak(t *testing.T) {
 		t.Errorf("the process grew by %d KiB, at most %d are allowed", growth, maxGrowth)
 	}
 	c.checkLedger(t)
-	c.report(t, took, growth)
+	c.report(t, moves, took, growth)
 }
 
 // checkLedger: nothing is left once all flows are forgotten.
 func (c *course) checkLedger(t *testing.T) {
 	t.Helper()
-	made := c.gateway.Counters(t)["flows_new"]
-	c.made += made
+	last := c.gateway.Counters(t)
+	for _, helper := range []string{"ftp", "tftp", "sip"} {
+		if last[helper+"_expected"] == 0 {
+			t.Errorf("nothing was expected by %s: its traffic passes without the helper", helper)
+		}
+	}
+	c.made = last["flows_new"]
 	c.gateway.Flush(t)
 	left := c.left(t)
 	for until := time.Now().Add(10 * time.Second); left != "" && time.Now().Before(until); left = c.left(t) {
@@ -141,16 +148,19 @@ func (c *course) left(t *testing.T) string {
 }
 
 // report logs the figures of the course.
-func (c *course) report(t *testing.T, took time.Duration, growth int) {
+func (c *course) report(t *testing.T, moves []transfer, took time.Duration, growth int) {
 	t.Helper()
-	var list []string
+	var struck, right []string
 	for name, n := range c.struck {
-		list = append(list, fmt.Sprintf("%d x %s", n, name))
+		struck = append(struck, fmt.Sprintf("%d x %s", n, name))
 	}
-	slices.Sort(list)
-	t.Logf("%v: %d transfers (%d MB) right, %d tries; %d packets of the flood, %d flows since the last start; memory %+d KiB; faults: %s",
-		took.Round(time.Second), c.figures.transfers.Load(), c.figures.bytes.Load()/1e6, c.figures.tries.Load(),
-		c.figures.packets.Load(), c.made, growth, strings.Join(list, ", "))
+	slices.Sort(struck)
+	for i := range moves {
+		right = append(right, fmt.Sprintf("%d x %s", moves[i].right, moves[i].name))
+	}
+	t.Logf("%v: right in %d tries: %s (%d MB); %d packets of the flood, %d flows since the last start; memory %+d KiB; faults: %s",
+		took.Round(time.Second), c.figures.tries.Load(), strings.Join(right, ", "), c.figures.bytes.Load()/1e6,
+		c.figures.packets.Load(), c.made, growth, strings.Join(struck, ", "))
 }
 
 // resident is the line of /proc/PID/status with the memory in use.

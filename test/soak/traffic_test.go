@@ -18,7 +18,7 @@ import (
 
 // Figures of a course.
 type figures struct {
-	transfers, bytes, tries, packets atomic.Int64
+	bytes, tries, packets atomic.Int64
 }
 
 // fileSize is that of the files that are fetched and stored.
@@ -35,33 +35,51 @@ func newFile(t *testing.T, path string) string {
 	return path
 }
 
-// A transfer moves the file that everybody has. It returns the command for the client, and
-// where the copy is.
+// A transfer moves the file that everybody has, or sets up calls. It returns the command
+// for the client.
 type transfer struct {
 	name    string
 	command func(copy string) []string
-	upload  bool
+	folder  string // where the copy is; empty if there is none
+	right   int64  // how many have come to a right end
 }
 
-// curl is how all of them begin: what hangs for 10 s has failed. It does not always keep
+// curl is how most of them begin: what hangs for 10 s has failed. It does not always keep
 // to --max-time while it waits for an active data connection.
 func curl(args ...string) []string {
 	return append([]string{"timeout", "25", "curl", "-sS", "--connect-timeout", "5", "--speed-limit", "1", "--speed-time", "10", "--max-time", "20"}, args...)
 }
 
-func transfers(file string) []transfer {
-	const ftp, http = "ftp://203.0.113.47/", "http://203.0.113.47/"
+// transfers lists those that go on all the time.
+func (c *course) transfers(file string) []transfer {
+	const ftp, http, tftp = "ftp://203.0.113.47/", "http://203.0.113.47/", "tftp://203.0.113.47/"
 	const ftpInside, httpInside = "ftp://198.51.100.40:2121/", "http://198.51.100.40/" // by outside addresses
-	return []transfer{
-		{"http", func(c string) []string { return curl("-o", c, http+"file.bin") }, false},
-		{"active", func(c string) []string { return curl("--ftp-port", "-", "-o", c, ftp+"file.bin") }, false},
-		{"passive", func(c string) []string { return curl("-o", c, ftp+"file.bin") }, false},
-		{"hairpin", func(c string) []string { return curl("-o", c, httpInside+"file.bin") }, false},
-		{"hairpin-active", func(c string) []string { return curl("--ftp-port", "-", "-o", c, ftpInside+"file.bin") }, false},
-		{"upload", func(c string) []string {
-			return curl("--ftp-port", "-", "-T", file, ftp+"upload/"+filepath.Base(c))
-		}, true},
+	here := c.lab.Dir
+	fetch := func(args ...string) func(string) []string {
+		return func(copy string) []string { return curl(append(args, "-o", copy)...) }
 	}
+	return []transfer{
+		{"http", fetch(http + "file.bin"), here, 0},
+		{"active", fetch("--ftp-port", "-", ftp+"file.bin"), here, 0},
+		{"passive", fetch(ftp + "file.bin"), here, 0},
+		{"hairpin", fetch(httpInside + "file.bin"), here, 0},
+		{"hairpin-active", fetch("--ftp-port", "-", ftpInside+"file.bin"), here, 0},
+		{"tftp", fetch("--tftp-blksize", "1400", tftp+"file.bin"), here, 0},
+		{"upload", func(copy string) []string {
+			return curl("--ftp-port", "-", "-T", file, ftp+"upload/"+filepath.Base(copy))
+		}, c.uploads, 0},
+		{"calls", func(string) []string {
+			return []string{"timeout", "25", "sipp", "-sn", "uac", "-i", lab.ClientAddr, "-mi", lab.ClientAddr, "-nostdin",
+				"-m", "10", "-r", "20", "-d", "100", "-timeout", "20s", "-timeout_error", lab.ServerAddr}
+		}, "", 0},
+	}
+}
+
+// serve starts what answers by UDP.
+func (c *course) serve(t *testing.T, files string) {
+	t.Helper()
+	c.lab.Server.StartServer(t, "udp", 69, "in.tftpd", "-4", "--foreground", "--listen", "--secure", "--user", "root", "--address", ":69", files)
+	c.lab.Server.StartServer(t, "udp", 5060, "sipp", "-sn", "uas", "-i", lab.ServerAddr, "-mi", lab.ServerAddr, "-nostdin")
 }
 
 // maxTries is how often a transfer is tried again: a fault may end it, and the next one
@@ -71,42 +89,43 @@ const maxTries = 20
 // move makes transfers of one kind until stop, one after the other. Each has to come to a
 // right end; what a fault breaks is begun again.
 func (c *course) move(t *testing.T, tr *transfer) {
-	for n := 0; !c.stopped.Load(); n++ {
-		name := fmt.Sprintf("%s-%d", tr.name, n)
-		got := filepath.Join(c.lab.Dir, name)
-		if tr.upload {
-			got = filepath.Join(c.uploads, name)
-		}
-		if !c.moveOne(t, tr, got) {
-			return
-		}
-		_ = os.Remove(got) // made a moment ago
+	for n := 0; !c.stopped.Load() && c.moveOne(t, tr, n); n++ {
 	}
 }
 
-// moveOne makes one transfer and compares the bytes.
-func (c *course) moveOne(t *testing.T, tr *transfer, got string) bool {
+// moveOne makes the n-th transfer of a kind and compares the bytes.
+func (c *course) moveOne(t *testing.T, tr *transfer, n int) bool {
 	var r lab.Result
+	copied := filepath.Join(tr.folder, fmt.Sprintf("%s-%d", tr.name, n))
 	for try := range maxTries {
 		c.figures.tries.Add(1)
 		if try > 0 {
-			_ = os.Remove(got) // a part of the last try, if any; the server overwrites nothing
+			_ = os.Remove(copied) // a part of the last try, if any; the server overwrites nothing
 			time.Sleep(500 * time.Millisecond)
 		}
-		if r = c.lab.Client.Try(tr.command(got)...); r.Status != 0 {
+		if r = c.lab.Client.Try(tr.command(copied)...); r.Status != 0 {
 			continue
 		}
-		b, err := os.ReadFile(got)
-		if err != nil || string(b) != string(c.content) {
-			t.Errorf("%s: curl is content, but the file is not the one that was sent (%v)", tr.name, err)
+		if tr.folder != "" && !c.compare(t, tr, copied) {
 			return false
 		}
-		c.figures.transfers.Add(1)
-		c.figures.bytes.Add(fileSize)
+		tr.right++
 		return true
 	}
 	t.Errorf("%s: no luck in %d tries; the last:\n%s", tr.name, maxTries, r.Output())
 	return false
+}
+
+// compare compares what has arrived with what was sent, and removes it.
+func (c *course) compare(t *testing.T, tr *transfer, copied string) bool {
+	b, err := os.ReadFile(copied)
+	if err != nil || string(b) != string(c.content) {
+		t.Errorf("%s: the client is content, but the file is not the one that was sent (%v)", tr.name, err)
+		return false
+	}
+	c.figures.bytes.Add(fileSize)
+	_ = os.Remove(copied) // read a moment ago
+	return true
 }
 
 // churnBatch is how many packets are sent at a time.
