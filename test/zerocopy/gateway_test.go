@@ -19,11 +19,20 @@ type gateway struct {
 // and waits until it forwards.
 func (m *machine) startGateway(t *testing.T, flags ...string) *gateway {
 	t.Helper()
-	args := []string{"xdpct", "run", "--external", "wan", "--max-flows", "16k", "--snat", lab.NATAddr, "--helper", "ftp"}
+	return m.gatewayBy(t, m.start, flags)
+}
+
+// gatewayBy is startGateway with another way to start a program.
+func (m *machine) gatewayBy(t *testing.T, start func(*testing.T, ...string) *program, flags []string) *gateway {
+	t.Helper()
+	args := []string{"xdpct", "run", "--external", "wan", "--max-flows", "16k", "--helper", "ftp"}
 	if !slices.Contains(flags, "--internal") {
 		args = append(args, "--internal", "lan")
 	}
-	g := &gateway{m.start(t, append(args, flags...)...)}
+	if !slices.Contains(flags, "--masquerade") {
+		args = append(args, "--snat", lab.NATAddr)
+	}
+	g := &gateway{start(t, append(args, flags...)...)}
 	t.Cleanup(func() {
 		r := g.look(t)
 		if t.Failed() {

@@ -69,9 +69,37 @@ type program struct {
 // start starts a program in the machine.
 func (m *machine) start(t *testing.T, args ...string) *program {
 	t.Helper()
-	p := &program{m: m, name: args[0]}
-	m.call(t, "Start", commandOf(args...), &p.id)
+	return m.startCommand(t, commandOf(args...))
+}
+
+// startManaged starts a program in the machine under a service manager, which passes it
+// the descriptors that it keeps of the one before.
+func (m *machine) startManaged(t *testing.T, args ...string) *program {
+	t.Helper()
+	c := commandOf(args...)
+	c.Managed = true
+	return m.startCommand(t, c)
+}
+
+func (m *machine) startCommand(t *testing.T, c *agent.Command) *program {
+	t.Helper()
+	p := &program{m: m, name: c.Args[0]}
+	m.call(t, "Start", c, &p.id)
 	return p
+}
+
+// stored are the names of what the service manager keeps.
+func (m *machine) stored(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	m.call(t, "Stored", 0, &names)
+	return names
+}
+
+// release has the service manager close what it keeps.
+func (m *machine) release(t *testing.T) {
+	t.Helper()
+	m.call(t, "Release", 0, &struct{}{})
 }
 
 // look is how the program stands.

@@ -122,35 +122,63 @@ func (s *site) checkSame(t *testing.T, path string) {
 	}
 }
 
-// upload is file.bin on its way from the client to the server over one TCP connection,
-// again and again, for as long as the test wants: how much of it goes in a time depends
-// on the host.
-type upload struct {
-	s      *site
-	sender *lab.Process
-	server *lab.Process
-	goOn   string // a file: the sender begins again as long as it is there
-	to     string
+// transfer is file.bin on its way over one TCP connection, again and again, for as long as
+// the test wants: how much of it goes in a time depends on the host. The client makes the
+// connection.
+type transfer struct {
+	s                *site
+	name             string
+	sender, receiver *lab.Process
+	goOn             string // a file: the sender begins again as long as it is there
+	to               string
 }
 
-// startUpload begins to send and returns when data has arrived.
-func (s *site) startUpload(t *testing.T) *upload {
+// Ports of the server that transfers are to.
+const (
+	uploadPort   = 9000
+	downloadPort = 9001
+)
+
+// startUpload begins to send from the client to the server and returns when data has arrived.
+func (s *site) startUpload(t *testing.T) *transfer {
 	t.Helper()
-	u := &upload{s: s, to: filepath.Join(s.l.Dir, "uploaded"), goOn: filepath.Join(s.l.Dir, "go-on")}
-	if err := os.RemoveAll(u.to); err != nil { // of the upload before
+	u := s.newTransfer(t, "upload")
+	u.receiver = s.l.Server.StartServer(t, "tcp", uploadPort, "socat", "-u", fmt.Sprintf("TCP4-LISTEN:%d,reuseaddr", uploadPort), "CREATE:"+u.to)
+	u.sender = s.l.Client.Start(t, u.sending(fmt.Sprintf("TCP4:%s:%d", lab.ServerAddr, uploadPort))...)
+	u.waitFor(t, 1)
+	return u
+}
+
+// startDownload is the same from the server to the client.
+func (s *site) startDownload(t *testing.T) *transfer {
+	t.Helper()
+	d := s.newTransfer(t, "download")
+	d.sender = s.l.Server.StartServer(t, "tcp", downloadPort, d.sending(fmt.Sprintf("TCP4-LISTEN:%d,reuseaddr", downloadPort))...)
+	d.receiver = s.l.Client.Start(t, "socat", "-u", fmt.Sprintf("TCP4:%s:%d", lab.ServerAddr, downloadPort), "CREATE:"+d.to)
+	d.waitFor(t, 1)
+	return d
+}
+
+// newTransfer makes the files of a transfer.
+func (s *site) newTransfer(t *testing.T, name string) *transfer {
+	t.Helper()
+	u := &transfer{s: s, name: name, to: filepath.Join(s.l.Dir, name), goOn: filepath.Join(s.l.Dir, name+"-goes-on")}
+	if err := os.RemoveAll(u.to); err != nil { // of the one before
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(u.goOn, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	u.server = s.l.Server.StartServer(t, "tcp", 9000, "socat", "-u", "TCP4-LISTEN:9000,reuseaddr", "CREATE:"+u.to)
-	u.sender = s.l.Client.Start(t, "bash", "-c", fmt.Sprintf(`while [ -e %s ]; do cat %s/file.bin || exit; done | socat -u - TCP4:%s:9000`, u.goOn, s.files, lab.ServerAddr))
-	u.waitFor(t, 1)
 	return u
 }
 
+// sending is the command that sends to an address of socat's.
+func (u *transfer) sending(to string) []string {
+	return []string{"bash", "-c", fmt.Sprintf(`while [ -e %s ]; do cat %s/file.bin || exit; done | socat -u - %s`, u.goOn, u.s.files, to)}
+}
+
 // size is how much has arrived, in bytes.
-func (u *upload) size() int64 {
+func (u *transfer) size() int64 {
 	info, err := os.Stat(u.to)
 	if err != nil {
 		return 0
@@ -159,21 +187,21 @@ func (u *upload) size() int64 {
 }
 
 // waitFor waits until n more bytes have arrived.
-func (u *upload) waitFor(t *testing.T, n int64) {
+func (u *transfer) waitFor(t *testing.T, n int64) {
 	t.Helper()
 	want := u.size() + n
-	lab.Eventually(t, patience, "the upload goes on", func() bool { return u.size() >= want })
+	lab.Eventually(t, patience, "the "+u.name+" goes on", func() bool { return u.size() >= want })
 }
 
-// finish ends the upload and checks what has arrived.
-func (u *upload) finish(t *testing.T) {
+// finish ends the transfer and checks what has arrived.
+func (u *transfer) finish(t *testing.T) {
 	t.Helper()
 	if err := os.Remove(u.goOn); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []*lab.Process{u.sender, u.server} {
+	for _, p := range []*lab.Process{u.sender, u.receiver} {
 		if r := p.Wait(t, 2*patience); r.Status != 0 {
-			t.Errorf("upload: ended with %d: %s", r.Status, r.Output())
+			t.Errorf("%s: ended with %d: %s", u.name, r.Status, r.Output())
 		}
 	}
 	want, err := os.ReadFile(filepath.Join(u.s.files, "file.bin"))
@@ -189,10 +217,10 @@ func (u *upload) finish(t *testing.T) {
 	for times := 0; ; times++ {
 		switch n, err := io.ReadFull(f, got); {
 		case err == io.EOF:
-			t.Logf("the upload has brought the file %d times", times)
+			t.Logf("the %s has brought the file %d times", u.name, times)
 			return
 		case !bytes.Equal(got[:n], want):
-			t.Fatalf("upload: what has arrived differs, or ends, in the %d bytes after %d times the file (%v)", n, times, err)
+			t.Fatalf("%s: what has arrived differs, or ends, in the %d bytes after %d times the file (%v)", u.name, n, times, err)
 		}
 	}
 }

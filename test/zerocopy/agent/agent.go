@@ -7,10 +7,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/xdpct/xdpct/test/fdstore"
 )
 
 // Name is the service's, before the dot of its methods.
@@ -20,6 +23,7 @@ const Name = "Agent"
 type Command struct {
 	Args    []string
 	Timeout time.Duration // of Run: it is killed then
+	Managed bool          // of Start: it is under the service manager
 }
 
 // Result is what a program wrote and how it ended.
@@ -37,9 +41,14 @@ type Signal struct {
 
 // Agent is the service.
 type Agent struct {
+	manager *fdstore.Store
 	mu      sync.Mutex
 	started []*process
 }
+
+// New returns the service; manager plays the service manager of programs that are to have
+// one.
+func New(manager *fdstore.Store) *Agent { return &Agent{manager: manager} }
 
 // process is a program that runs or has ended.
 type process struct {
@@ -66,13 +75,14 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// start starts a program; done is closed at its end.
-func start(args []string) (*process, error) {
+// start starts a program with open files, from descriptor 3 on; done is closed at its end.
+func start(args []string, files []*os.File) (*process, error) {
 	if len(args) == 0 {
 		return nil, errors.New("no command")
 	}
 	p := &process{cmd: exec.Command(args[0], args[1:]...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	p.cmd.ExtraFiles = files
 	p.cmd.WaitDelay = time.Second // a grandchild may hold the pipes
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -98,7 +108,7 @@ func (p *process) result() Result {
 
 // Run runs a program to its end.
 func (a *Agent) Run(c *Command, r *Result) error {
-	p, err := start(c.Args)
+	p, err := start(c.Args, nil)
 	if err != nil {
 		return err
 	}
@@ -116,7 +126,13 @@ func (a *Agent) Run(c *Command, r *Result) error {
 
 // Start starts a program and returns a number for it.
 func (a *Agent) Start(c *Command, id *int) error {
-	p, err := start(c.Args)
+	args, files := c.Args, []*os.File(nil)
+	if c.Managed {
+		var starter []string
+		starter, files = a.manager.Passing()
+		args = append(starter, args...)
+	}
+	p, err := start(args, files)
 	if err != nil {
 		return err
 	}
@@ -144,6 +160,18 @@ func (a *Agent) Kill(s *Signal, _ *struct{}) error {
 		_ = p.cmd.Process.Signal(s.Number)
 	}
 	return err
+}
+
+// Stored tells the names of the descriptors that the service manager keeps.
+func (a *Agent) Stored(_ int, names *[]string) error {
+	*names = a.manager.Stored()
+	return nil
+}
+
+// Release has the service manager close what it keeps, as when a service is stopped.
+func (a *Agent) Release(_ int, _ *struct{}) error {
+	a.manager.Release()
+	return nil
 }
 
 // Beat does nothing, see the caller.

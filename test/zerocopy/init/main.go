@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpct/xdpct/test/fdstore"
 	"github.com/xdpct/xdpct/test/zerocopy/agent"
 )
 
@@ -46,8 +47,12 @@ func serve() error {
 	if err != nil {
 		return err
 	}
+	manager, err := fdstore.Listen("/run/notify")
+	if err != nil {
+		return err
+	}
 	server := rpc.NewServer()
-	if err := server.RegisterName(agent.Name, &agent.Agent{}); err != nil {
+	if err := server.RegisterName(agent.Name, agent.New(manager)); err != nil {
 		return err
 	}
 	server.ServeConn(port)

@@ -1,0 +1,132 @@
+package zerocopy
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/xdpct/xdpct/test/lab"
+)
+
+// testRestart: an xdpct that is restarted at work, under a service manager that keeps its XDP
+// programs in between. The next one is in zero-copy mode too, transfers go on both ways, and
+// in between nothing is refused, also where NAT uses the box's own address.
+func testRestart(t *testing.T, m *machine, s *site) {
+	t.Run("snat", func(t *testing.T) { s.restarts(t, m, small...) })
+	t.Run("masquerade", func(t *testing.T) {
+		// No more huge pages than one xdpct takes: the next one gets those of the last.
+		m.reserve(t, smallPages)
+		defer m.reserve(t, hugePages)
+		s.restarts(t, m, append([]string{"--masquerade", "--huge-pages", "on"}, small...)...)
+	})
+}
+
+// smallPages is how many huge pages the frames of an xdpct take that has few.
+const smallPages = 5
+
+// restarts restarts an xdpct with these flags three times: twice after a time in which TCP
+// gets no answer, and then at once.
+func (s *site) restarts(t *testing.T, m *machine, flags ...string) {
+	t.Helper()
+	t.Cleanup(func() { m.release(t) }) // after the end of the gateways
+	start := func() *gateway {
+		t.Helper()
+		g := m.gatewayBy(t, m.startManaged, append([]string{"--state", "/run/flows"}, flags...))
+		g.checkMode(t, "zero-copy")
+		return g
+	}
+	g := start()
+	if slices.Contains(flags, "--huge-pages") && m.freeHugePages(t) != 0 {
+		t.Errorf("%d of %d huge pages are left, so that one that stays taken is not missed", m.freeHugePages(t), smallPages)
+	}
+	atServer, atClient := s.l.Server.Capture(t, "eth0", refusals), s.l.Client.Capture(t, "eth0", refusals)
+	up, down := s.startUpload(t), s.startDownload(t)
+	calls := m.callsDuring(t, func() {
+		flows, links := g.transfers(t), m.xdpLinks(t)
+		for _, atOnce := range []bool{false, false, true} {
+			g.stop(t)
+			if !atOnce {
+				m.checkKept(t, links)
+				down.waitRepeats(t)
+				s.pingBox(t)
+			}
+			g = start()
+			links = g.checkReplaced(t, links)
+			if diff := cmp.Diff(flows, g.transfers(t)); diff != "" || len(flows) != 2 {
+				t.Errorf("flows before and after (-before +after):\n%s", diff)
+			}
+			up.waitFor(t, 1_000_000)
+			down.waitFor(t, 1_000_000)
+		}
+	})
+	if calls[copyRX] != 0 || calls[copyTX] != 0 {
+		t.Errorf("%d packets were copied at reception, there were %d rounds of copying to send", calls[copyRX], calls[copyTX])
+	}
+	checkRefusals(t, atServer, s.l.Server, lab.GatewayWAN)
+	checkRefusals(t, atClient, s.l.Client, lab.GatewayLAN)
+	up.finish(t)
+	down.finish(t)
+	s.ping(t)
+	g.checkLedger(t)
+	g.signal(t, syscall.SIGKILL) // the manager has nothing that could stay
+	g.wait(t)
+	m.checkNothingAttached(t)
+}
+
+// refusals are packets by which a kernel says that it knows nothing of a connection.
+const refusals = "tcp[tcpflags] & tcp-rst != 0 or (icmp and icmp[0] == 3)"
+
+// checkRefusals demands that a host was refused nothing but what it sends now, to a port of
+// the gateway that is closed.
+func checkRefusals(t *testing.T, c *lab.Capture, host *lab.Namespace, gateway string) {
+	t.Helper()
+	host.Run(t, "bash", "-c", "echo x >/dev/udp/"+gateway+"/9")
+	lab.Eventually(t, patience, "the capture of "+host.Name+" shows a refusal", func() bool {
+		return len(c.Packets("udp port 9 unreachable")) > 0
+	})
+	if all := c.Packets("."); len(all) != 1 {
+		t.Errorf("%s was refused %d packets:\n%s", host.Name, len(all)-1, strings.Join(all, "\n"))
+	}
+}
+
+// pingBox demands that the box answers for itself.
+func (s *site) pingBox(t *testing.T) {
+	t.Helper()
+	s.l.Client.Run(t, "ping", "-q", "-c1", "-W20", lab.GatewayLAN)
+	s.l.Server.Run(t, "ping", "-q", "-c1", "-W20", lab.GatewayWAN)
+}
+
+// waitRepeats waits until the server's TCP repeats what it has sent of a download: nobody
+// has answered.
+func (u *transfer) waitRepeats(t *testing.T) {
+	t.Helper()
+	lab.Eventually(t, patience, "the "+u.name+" is repeated", func() bool {
+		out := u.s.l.Server.Run(t, "ss", "-Htin", fmt.Sprintf("sport = :%d", downloadPort))
+		return strings.Contains(out, " backoff:") || !u.sender.Running()
+	})
+}
+
+// transferFlow is what does not change in the line of a transfer's flow.
+var transferFlow = regexp.MustCompile(fmt.Sprintf(`(?m)src=\S+ dst=\S+ sport=\d+ dport=(%d|%d) .*id=\d+`, uploadPort, downloadPort))
+
+// transfers are the flows of transfers with their ids.
+func (g *gateway) transfers(t *testing.T) []string {
+	t.Helper()
+	flows := transferFlow.FindAllString(g.m.run(t, "xdpct", "flows", "-p", "tcp", "-o", "id"), -1)
+	slices.Sort(flows)
+	return flows
+}
+
+// reserve has the kernel reserve this number of huge pages, and waits until all are free.
+func (m *machine) reserve(t *testing.T, pages int) {
+	t.Helper()
+	lab.Eventually(t, patience, fmt.Sprintf("%d huge pages are reserved and free", pages), func() bool {
+		m.run(t, "sh", "-c", fmt.Sprintf("echo %d >/proc/sys/vm/nr_hugepages", pages))
+		return m.freeHugePages(t) == pages
+	})
+}
