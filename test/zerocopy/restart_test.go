@@ -21,7 +21,7 @@ func testRestart(t *testing.T, m *machine, s *site) {
 	t.Run("masquerade", func(t *testing.T) {
 		// No more huge pages than one xdpct takes: the next one gets those of the last.
 		m.reserve(t, smallPages)
-		defer m.reserve(t, hugePages)
+		t.Cleanup(func() { m.reserve(t, hugePages) }) // after the end of the gateways
 		s.restarts(t, m, append([]string{"--masquerade", "--huge-pages", "on"}, small...)...)
 	})
 }
@@ -33,7 +33,7 @@ const smallPages = 5
 // gets no answer, and then at once.
 func (s *site) restarts(t *testing.T, m *machine, flags ...string) {
 	t.Helper()
-	t.Cleanup(func() { m.release(t) }) // after the end of the gateways
+	t.Cleanup(func() { m.release(t) }) // likewise
 	start := func() *gateway {
 		t.Helper()
 		g := m.gatewayBy(t, m.startManaged, append([]string{"--state", "/run/flows"}, flags...))

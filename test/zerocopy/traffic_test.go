@@ -190,7 +190,12 @@ func (u *transfer) size() int64 {
 func (u *transfer) waitFor(t *testing.T, n int64) {
 	t.Helper()
 	want := u.size() + n
-	lab.Eventually(t, patience, "the "+u.name+" goes on", func() bool { return u.size() >= want })
+	lab.Eventually(t, patience, "the "+u.name+" goes on", func() bool {
+		if !u.sender.Running() || !u.receiver.Running() {
+			t.Fatalf("the %s has ended:\n%s%s", u.name, u.sender.Output(), u.receiver.Output())
+		}
+		return u.size() >= want
+	})
 }
 
 // finish ends the transfer and checks what has arrived.
