@@ -71,7 +71,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{opts: o, path: &pathConfig{helpers: o.Helpers, passInvalid: o.PassInvalid, skipChecksums: o.SkipChecksums, masquerade: o.NAT.Masquerade, spin: o.Spin || o.BusyPoll > 0}}
 	g.makeShared()
-	err := g.build(g.findPorts, g.makeMirror, g.makeMaps, g.makeFrames, g.openSockets, g.makeWorkers, g.makeLocal)
+	err := g.build(g.findPorts, g.makeMirror, g.makeMaps, g.makeFrames, g.makeWorkers, g.openSockets, g.makeLocal)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func NewMemory(o Options, mirror *fib.Mirror) (*Memory, error) {
 	}
 	m := &Memory{Gateway: g}
 	g.makeShared()
-	if err := g.build(g.makeFrames, m.makeWires, g.makeWorkers); err != nil {
+	if err := g.build(g.makeFrames, g.makeWorkers, m.makeWires); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -60,6 +60,7 @@ func (m *Memory) makeWires() error {
 		}
 		m.Wires = append(m.Wires, wires)
 	}
+	m.dealSockets()
 	return nil
 }
 

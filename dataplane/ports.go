@@ -130,6 +130,7 @@ func (g *Gateway) openSockets() error {
 			return err
 		}
 	}
+	g.dealSockets()
 	return nil
 }
 

@@ -11,8 +11,7 @@ import (
 	"github.com/xdpct/xdpct/nat"
 )
 
-// makeWorkers makes the workers, deals the queues out to them and connects
-// them to each other.
+// makeWorkers makes the workers and connects them to each other.
 func (g *Gateway) makeWorkers() error {
 	n := g.path.workers
 	g.path.sources = newSourceChecks(&g.opts)
@@ -77,10 +76,22 @@ func (g *Gateway) newWorker(id int) (*Worker, error) {
 	w.edge.events = eventOutlet{wanted: &g.shared.hub.wanted, ring: newSPSC[flowtable.Event](eventRing)}
 	w.edge.waker, w.edge.punt = wake, &g.shared.punt
 	w.ports = make([]workerPort, len(g.ports))
-	for i, p := range g.ports {
-		w.connect(uint8(i), p.sockets, g.posted)
-	}
 	return w, nil
+}
+
+// dealSockets deals the sockets out to the workers and gives them frames to receive into.
+// A NIC in zero-copy mode has no other place for packets: without frames the box would hear
+// nothing, also of what is for itself, until the workers run, and it may take long to take
+// flows back before.
+func (g *Gateway) dealSockets() {
+	for _, w := range g.workers {
+		for i, p := range g.ports {
+			w.connect(uint8(i), p.sockets, g.posted)
+			for q := range w.ports[i].queues {
+				w.refill(&w.ports[i].queues[q])
+			}
+		}
+	}
 }
 
 // connect gives the worker its share of a port's sockets, in place of those that it
