@@ -51,12 +51,17 @@ func (m *machine) xdpLinks(t *testing.T) []xdpLink {
 // otherProgram is how `xdpct check` tells of a program on an interface.
 var otherProgram = regexp.MustCompile(`another XDP program is attached \(id (\d+)\)`)
 
+// check is what `xdpct check` says of lan and wan.
+func (m *machine) check(t *testing.T) string {
+	t.Helper()
+	return m.try(t, "xdpct", "check", "--internal", "lan", "--external", "wan", "--masquerade").Stdout
+}
+
 // attached are the numbers of the programs on lan and wan.
 func (m *machine) attached(t *testing.T) []string {
 	t.Helper()
-	out := m.try(t, "xdpct", "check", "--internal", "lan", "--external", "wan", "--masquerade").Stdout
 	var programs []string
-	for _, found := range otherProgram.FindAllStringSubmatch(out, -1) {
+	for _, found := range otherProgram.FindAllStringSubmatch(m.check(t), -1) {
 		programs = append(programs, found[1])
 	}
 	slices.Sort(programs)

@@ -78,6 +78,32 @@ func (s *site) restarts(t *testing.T, m *machine, flags ...string) {
 	m.checkNothingAttached(t)
 }
 
+// testHeard: between the opening of sockets and the first look at them, which may be long
+// with many flows to take back, packets are in frames of xdpct already; but what is for the
+// box itself gets there, and is answered.
+func testHeard(t *testing.T, m *machine, s *site) {
+	// The first line of the log is that there are no flows to take back. It has no room, and
+	// xdpct waits, until somebody reads.
+	m.run(t, "sh", "-c", "mkfifo /run/log && echo no flows >/run/flows")
+	full := m.start(t, "sh", "-c", "exec 3<>/run/log; dd if=/dev/zero bs=64k count=1 >&3; exec sleep 1000")
+	defer full.signal(t, syscall.SIGKILL)
+	full.waitOutput(t, "1.0 records out")
+	p := m.start(t, append([]string{"sh", "-c", `exec "$@" 2>/run/log`, "sh", "xdpct", "run", "--internal", "lan", "--external", "wan",
+		"--masquerade", "--max-flows", "16k", "--log-level", "warn", "--state", "/run/flows"}, small...)...)
+	lab.Eventually(t, patience, "xdpct waits, with sockets", func() bool {
+		out := m.try(t, "sh", "-c", "cat /proc/$(pidof xdpct)/task/*/wchan; grep XDP /proc/net/protocols").Stdout
+		return regexp.MustCompile(fmt.Sprintf(`pipe_write(?s:.*)XDP +\d+ +%d `, 2*queues)).MatchString(out)
+	})
+	s.pingBox(t)
+	log := m.start(t, "sh", "-c", `tr -d '\0' </run/log`)
+	log.waitOutput(t, "the state file is not usable")
+	s.ping(t)
+	p.signal(t, syscall.SIGTERM)
+	if r := p.wait(t); r.Status != 0 {
+		t.Errorf("xdpct ended with %d:\n%s", r.Status, log.look(t).Stdout)
+	}
+}
+
 // refusals are packets by which a kernel says that it knows nothing of a connection.
 const refusals = "tcp[tcpflags] & tcp-rst != 0 or (icmp and icmp[0] == 3)"
 

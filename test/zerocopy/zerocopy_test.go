@@ -30,6 +30,7 @@ func TestZeroCopy(t *testing.T) {
 	t.Run("Polling", func(t *testing.T) { testPolling(t, m, s) })
 	t.Run("Kill", func(t *testing.T) { testKill(t, m, s) })
 	t.Run("Restart", func(t *testing.T) { testRestart(t, m, s) })
+	t.Run("Heard", func(t *testing.T) { testHeard(t, m, s) })
 	t.Run("Link", func(t *testing.T) { testLink(t, m, s) })
 	t.Run("Unplug", func(t *testing.T) { testUnplug(t, m, s) })
 	t.Run("Refuses", func(t *testing.T) { testRefuses(t, m, s) })
