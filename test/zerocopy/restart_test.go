@@ -78,18 +78,29 @@ func (s *site) restarts(t *testing.T, m *machine, flags ...string) {
 	m.checkNothingAttached(t)
 }
 
+// floodUDP sends more datagrams than there are frames, by all queues.
+const floodUDP = `
+import socket, sys, time
+for i in range(64):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for j in range(80):
+        s.sendto(b"x", (sys.argv[1], 9))
+    time.sleep(0.005)
+`
+
 // testHeard: between the opening of sockets and the first look at them, which may be long
 // with many flows to take back, packets are in frames of xdpct already; but what is for the
 // box itself gets there, and is answered.
 func testHeard(t *testing.T, m *machine, s *site) {
-	// The first line of the log is that there are no flows to take back. It has no room, and
-	// xdpct waits, until somebody reads.
+	// The first line of the log is that the state file is of no use. It has no room, and xdpct
+	// waits, until somebody reads.
 	m.run(t, "sh", "-c", "mkfifo /run/log && echo no flows >/run/flows")
 	full := m.start(t, "sh", "-c", "exec 3<>/run/log; dd if=/dev/zero bs=64k count=1 >&3; exec sleep 1000")
 	defer full.signal(t, syscall.SIGKILL)
 	full.waitOutput(t, "1.0 records out")
 	p := m.start(t, append([]string{"sh", "-c", `exec "$@" 2>/run/log`, "sh", "xdpct", "run", "--internal", "lan", "--external", "wan",
 		"--masquerade", "--max-flows", "16k", "--log-level", "warn", "--state", "/run/flows"}, small...)...)
+	defer p.signal(t, syscall.SIGKILL)
 	lab.Eventually(t, patience, "xdpct waits, with sockets", func() bool {
 		out := m.try(t, "sh", "-c", "cat /proc/$(pidof xdpct)/task/*/wchan; grep XDP /proc/net/protocols").Stdout
 		return regexp.MustCompile(fmt.Sprintf(`pipe_write(?s:.*)XDP +\d+ +%d `, 2*queues)).MatchString(out)
@@ -98,6 +109,17 @@ func testHeard(t *testing.T, m *machine, s *site) {
 	log := m.start(t, "sh", "-c", `tr -d '\0' </run/log`)
 	log.waitOutput(t, "the state file is not usable")
 	s.ping(t)
+
+	// So it has to be when the workers have stopped, and flows are saved: what nobody takes out
+	// of the rings must not take all frames.
+	p.signal(t, syscall.SIGSTOP)
+	s.l.Client.Run(t, "/usr/bin/python3", "-c", floodUDP, lab.ServerAddr)
+	s.pingBox(t)
+	p.signal(t, syscall.SIGCONT)
+	s.ping(t)
+	if ports := m.run(t, "xdpct", "ports", "-o", "json"); !regexp.MustCompile(`"drops": [1-9]`).MatchString(ports) {
+		t.Errorf("the flood has not filled the rings:\n%s", ports)
+	}
 	p.signal(t, syscall.SIGTERM)
 	if r := p.wait(t); r.Status != 0 {
 		t.Errorf("xdpct ended with %d:\n%s", r.Status, log.look(t).Stdout)
