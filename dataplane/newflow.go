@@ -113,7 +113,7 @@ func (w *Worker) chosen(p *pkt, c *nat.Choice) bool {
 // reports false if nothing announced the flow.
 func (w *Worker) newExpected(p *pkt, state uint8, timeout flowtable.Tick) bool {
 	e, ok := w.flows.expect.Find(&p.tuple, w.clock.now)
-	if !ok {
+	if !ok || !w.mayFulfil(p, &e) {
 		return false
 	}
 	if w.expired(p) { // and the expectation still waits
@@ -137,14 +137,43 @@ func (w *Worker) newExpected(p *pkt, state uint8, timeout flowtable.Tick) bool {
 	return true
 }
 
+// mayFulfil reports whether an expectation is for a packet, which it matches: between hosts
+// outside nothing is forwarded, whatever one of them announces; and what one inside sends
+// to the very place that was announced needs no announcement unless it has one itself.
+func (w *Worker) mayFulfil(p *pkt, e *flowtable.Expectation) bool {
+	if w.cfg.realm[p.in] == nat.RealmExternal {
+		return w.isInside(e.SavedAddr, p.tuple.Family)
+	}
+	moved := e.SavedAddr != p.tuple.Dst || e.SavedPort != p.tuple.DstPort
+	return moved || !isStranger(&p.tuple, e, w.masterReply(e)) || w.announcedSource(p, e) != nil
+}
+
 // fulfil inserts the flow that an expectation announced.
 func (w *Worker) fulfil(p *pkt, e *flowtable.Expectation, state uint8, timeout flowtable.Tick) {
-	choice := w.flows.nat.Expected(w.flows.table, &p.tuple, e, w.announcedSource(p, e), w.masterReply(e), w.clock.now)
+	master, own := w.masterReply(e), w.announcedSource(p, e)
+	var choice nat.Choice
+	if own == nil && isStranger(&p.tuple, e, master) {
+		choice = w.flows.nat.ExpectedStranger(w.flows.table, &p.tuple, e, w.cfg.realm[p.in], w.clock.now)
+	} else {
+		choice = w.flows.nat.Expected(w.flows.table, &p.tuple, e, own, master, w.clock.now)
+	}
 	if !w.chosen(p, &choice) {
 		return
 	}
 	f := flowtable.NewFlow{Status: choice.Status | flowtable.StatusExpected, State: state, Timeout: timeout}
 	w.insert(p, &choice, &f, e)
+}
+
+// isStranger reports whether a flow that e was waiting for comes from another host than
+// the other end of its master, whose reply tuple is given: e was for any host.
+func isStranger(orig *flowtable.Tuple, e *flowtable.Expectation, masterReply *flowtable.Tuple) bool {
+	if !e.Tuple.Src.IsZero() {
+		return false
+	}
+	if e.Dir == flowtable.DirReply {
+		return orig.Src != e.MasterOrig.Src
+	}
+	return masterReply == nil || orig.Src != masterReply.Src
 }
 
 // announcedSource returns the expectation by which the source of a packet, which e was
@@ -158,7 +187,7 @@ func (w *Worker) announcedSource(p *pkt, e *flowtable.Expectation) *flowtable.Ex
 			o.Tuple.Family == p.tuple.Family && (o.Tuple.Src == p.tuple.Dst || o.Tuple.Src.IsZero())
 	}
 	own := w.flows.expect.OfMaster(e.Master, match)
-	if own.ID == 0 && w.cfg.realm[p.in] == nat.RealmInternal && w.inside(w.routes.lookup(e.SavedAddr, p.tuple.Family)) {
+	if own.ID == 0 && w.cfg.realm[p.in] == nat.RealmInternal && w.isInside(e.SavedAddr, p.tuple.Family) {
 		w.flows.expect.Each(func(o *flowtable.Expectation) bool {
 			if match(o) {
 				own = *o

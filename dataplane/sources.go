@@ -67,6 +67,11 @@ func (w *Worker) inside(hop uint16) bool {
 	return port != fib.NoPort && w.cfg.realm[port] == nat.RealmInternal
 }
 
+// isInside reports whether an address is routed to the inside.
+func (w *Worker) isInside(a packet.Addr, f packet.Family) bool {
+	return w.inside(w.routes.lookup(a, f))
+}
+
 // askSources drops the packets of flows that do not come from where their source is.
 //
 // Hot: for bursts from outside. It reads the records that lookup has compared.

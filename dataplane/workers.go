@@ -70,7 +70,7 @@ func (g *Gateway) newWorker(id int) (*Worker, error) {
 	w.hosts = newHosts(&g.opts, table.Cap(), g.path.workers)
 	w.helper = helpers.Context{
 		Table: table, Expectations: g.shared.expect, Translator: w.flows.nat,
-		Counters: &helpers.Counters{}, Worker: uint8(id), Own: w.isLocal, Tell: w.helperTells,
+		Counters: &helpers.Counters{}, Worker: uint8(id), Own: w.isLocal, Inside: w.isInside, Tell: w.helperTells,
 	}
 	w.routes.mirror, w.routes.now = g.mirror, g.mirror.Snapshot()
 	w.edge.events = eventOutlet{wanted: &g.shared.hub.wanted, ring: newSPSC[flowtable.Event](eventRing)}

@@ -27,6 +27,9 @@ type Context struct {
 	// Own tells whether an address is the gateway's own; nil = none is known.
 	// Asked only where an announcement names another host than its sender.
 	Own func(packet.Addr, packet.Family) bool
+	// Inside tells whether an address is routed to the inside; nil = all hosts are on one
+	// side. Asked only there, too.
+	Inside func(packet.Addr, packet.Family) bool
 	// Tell hears of each expectation that the helper makes (EventNew) or puts an end
 	// to (EventDestroy), in this order; nil = nobody does.
 	Tell func(flowtable.EventKind, *flowtable.Expectation)
@@ -48,6 +51,27 @@ type Context struct {
 
 	text [80]byte  // scratch for rewritten text
 	line [128]byte // scratch for a line that came in several segments
+}
+
+// refuses tells why a sender may not announce an address; CauseNone if it may: its own, and
+// with loose that of another host, unless that is the gateway or on the other side.
+func (c *Context) refuses(sender, addr packet.Addr, f packet.Family) Cause {
+	switch {
+	case addr == sender:
+		return CauseNone
+	case c.loose && (c.Translator.Translates(f, addr) || c.Own != nil && c.Own(addr, f)):
+		return CauseGatewayAddress
+	case !c.loose || c.across(sender, addr, f):
+		return CauseOtherAddress
+	}
+	return CauseNone
+}
+
+// across tells whether two hosts are on different sides of the gateway: however loose,
+// nobody announces for hosts on the other side. From inside they need no translation; and
+// nobody outside opens ports of the inside.
+func (c *Context) across(a, b packet.Addr, f packet.Family) bool {
+	return c.Inside != nil && c.Inside(a, f) != c.Inside(b, f)
 }
 
 // note counts a cause.

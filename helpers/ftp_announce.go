@@ -79,22 +79,23 @@ func (g *segment) permit(a *announcement, cmd *command) bool {
 	if cmd.kind == kindEPSV || g.c.loose && cmd.addr == a.answer.Dst {
 		cmd.addr = a.sender.Src // its own, or what it knows to be translated to
 	}
-	sixNumbers := cmd.kind == kindPORT || cmd.kind == kindPASV
-	switch family := a.sender.Family; {
-	case sixNumbers && family != packet.IPv4, cmd.addr != a.sender.Src && !g.c.loose:
-		c.note(CauseOtherAddress)
-	case cmd.addr != a.sender.Src && (c.Translator.Owns(family, cmd.addr) || c.Own != nil && c.Own(cmd.addr, family)):
-		c.note(CauseGatewayAddress)
-	case cmd.port < minPort:
-		c.note(CausePrivilegedPort)
-	default:
-		a.seen = a.answer.Dst
-		if a.seen == a.sender.Src { // not translated
-			a.seen = cmd.addr
-		}
-		return true
+	family, sixNumbers := a.sender.Family, cmd.kind == kindPORT || cmd.kind == kindPASV
+	cause := c.refuses(a.sender.Src, cmd.addr, family)
+	switch {
+	case sixNumbers && family != packet.IPv4:
+		cause = CauseOtherAddress
+	case cause == CauseNone && cmd.port < minPort:
+		cause = CausePrivilegedPort
 	}
-	return false
+	if cause != CauseNone {
+		c.note(cause)
+		return false
+	}
+	a.seen = a.answer.Dst
+	if a.seen == a.sender.Src { // not translated
+		a.seen = cmd.addr
+	}
+	return true
 }
 
 // make makes the expectation, if the flow may make another one now.

@@ -106,6 +106,23 @@ func TestGatewayAddress(t *testing.T) {
 	e.want(orig, "PORT 10,99,1,3,25,0\r\n", portOut, helpers.CauseExpected)
 }
 
+// However loose, nobody announces for hosts on the other side: a client that lets two
+// servers speak to each other (FXP) needs no translation for that.
+func TestFTPAcross(t *testing.T) {
+	s := snat4
+	s.spec = "ftp:loose"
+	e := newSession(t, s)
+	e.c.Inside = func(a packet.Addr, _ packet.Family) bool {
+		return netip.MustParsePrefix("10.99.1.0/24").Contains(a.Netip(packet.IPv4))
+	}
+	e.greet()
+	for _, text := range []string{"PORT 203,0,113,9,25,0\r\n", "PORT 10,99,3,9,25,0\r\n"} {
+		e.want(orig, text, text, helpers.CauseOtherAddress)
+	}
+	e.checkPending("", "")
+	e.want(orig, "PORT 10,99,1,3,25,0\r\n", portOut, helpers.CauseExpected)
+}
+
 // A flow that announces without end has to wait, and can go on later.
 func TestFTPTooFast(t *testing.T) {
 	e := newSession(t, sides{client: "10.99.1.2:35002", server: "10.99.2.2:21"})

@@ -63,18 +63,14 @@ func (s *sipCall) permit(x *stream) bool {
 
 // permitPort tells whether the sender may announce a port of a host, and counts why not.
 func (s *sipCall) permitPort(addr packet.Addr, port uint16) bool {
-	c := s.c
-	switch {
-	case addr != s.sender.Src && !c.loose:
-		c.note(CauseOtherAddress)
-	case addr != s.sender.Src && (c.Translator.Owns(s.m.family, addr) || c.Own != nil && c.Own(addr, s.m.family)):
-		c.note(CauseGatewayAddress)
-	case port < minPort:
-		c.note(CausePrivilegedPort)
-	default:
-		return true
+	cause := s.c.refuses(s.sender.Src, addr, s.m.family)
+	if cause == CauseNone && port < minPort {
+		cause = CausePrivilegedPort
 	}
-	return false
+	if cause != CauseNone {
+		s.c.note(cause)
+	}
+	return cause == CauseNone
 }
 
 // seen returns where the other side finds a host of the sender's.
@@ -226,7 +222,8 @@ func (s *sipCall) mapDescription() Cause {
 }
 
 func (s *sipCall) mapSDP(a *sdpAddr) bool {
-	if a.n == 0 || a.addr.IsZero() || a.addr != s.sender.Src && !s.c.loose || s.seen(a.addr) == a.addr {
+	if a.n == 0 || a.addr.IsZero() || s.seen(a.addr) == a.addr ||
+		a.addr != s.sender.Src && (!s.c.loose || s.c.across(s.sender.Src, a.addr, s.m.family)) {
 		return true
 	}
 	return s.edits.add(edit{span: a.span, form: formAddr, addr: s.seen(a.addr)})

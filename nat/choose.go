@@ -189,6 +189,22 @@ func (n *Translator) Expected(t *flowtable.Table, orig *flowtable.Tuple, e, own 
 	return c
 }
 
+// ExpectedStranger is Expected for a flow that comes from another host than the other end
+// of the master, which a loose announcement is for, too: the source is not that end's. It
+// stays as it is from outside (nf_nat_sip_expected, net/netfilter/nf_nat_sip.c); one inside
+// is translated as if a rule led to where the announcement does.
+func (n *Translator) ExpectedStranger(t *flowtable.Table, orig *flowtable.Tuple, e *flowtable.Expectation, in Realm, now flowtable.Tick) (c Choice) {
+	c.Reply = orig.Invert()
+	c.Reply.Src, c.Reply.SrcPort = e.SavedAddr, e.SavedPort
+	if in == RealmInternal {
+		c.owned, c.answers = true, RealmInternal
+		n.proposeSource(&c, orig, orig.Dst)
+	}
+	c.Hash = t.Hash(&c.Reply)
+	n.Choose(&c, t, orig, now)
+	return c
+}
+
 // finish counts a refusal, or sets what a choice entails.
 func (n *Translator) finish(q *request) {
 	if q.Reason == ReasonNone && (q.Reply.Dst != q.orig.Src || externalPort(&q.Reply) != q.orig.SrcPort) {
