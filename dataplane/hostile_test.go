@@ -36,8 +36,11 @@ func (s *siege) aimed() []byte {
 	if keys := s.keys(); len(keys) > 0 {
 		k = keys[s.draw("flow", len(keys))]
 	}
-	if s.draw("connection", 3) == 0 {
+	switch s.draw("connection", 6) {
+	case 0, 1:
 		k = s.permitted(k)
+	case 2:
+		k = s.impersonated()
 	}
 	for range s.draw("changes", 3) {
 		s.change(&k)
@@ -65,6 +68,12 @@ func (s *siege) permitted(k refKey) refKey {
 	}
 	if waiting := s.waiting(); len(waiting) > 0 && s.draw("announced", 3) > 0 {
 		e := waiting[s.draw("which", len(waiting))]
+		if !e.remote.IsValid() {
+			e.remote = one(s, "remote", serverAddr, server2Addr)
+			if e.local.Is6() {
+				e.remote = one(s, "remote", server6Addr, server26Addr)
+			}
+		}
 		return refKey{e.proto, e.remote, e.local, one(s, "rport", siegePorts...), e.lport}
 	}
 	r := s.ref.rules[s.draw("rule", len(s.ref.rules))]

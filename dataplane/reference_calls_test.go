@@ -13,7 +13,7 @@ import (
 // What the reference believes about announced connections (deviations.md, formats of
 // RFC 959, 1350, 3261 and 8866).
 
-// refExpect is an announced connection: from any port of a host.
+// refExpect is an announced connection: from any port of a host, or of any host.
 type refExpect struct {
 	proto         uint8
 	remote, local netip.Addr
@@ -29,16 +29,29 @@ type refPending struct {
 	asleep bool   // not granted yet
 	by     refKey // the flow that announced it
 	call   string
+
+	peer, shown netip.Addr // who is to come, and as whom the announcer knows it
+	foreign     bool       // it leads to another host than the announcer
 }
+
+// isLoose tells whether only a helper with that option lets one come so.
+func (p *refPending) isLoose(from netip.Addr) bool { return p.foreign || p.peer != from }
 
 // announce notes one.
 func (r *reference) announce(e refExpect, p *refPending) { r.expect[e] = append(r.expect[e], p) }
 
+// announcedBy is how a connection may have been announced.
+func announcedBy(k refKey) [2]refExpect {
+	return [2]refExpect{{k.proto, k.remote, k.local, k.lport}, {k.proto, netip.Addr{}, k.local, k.lport}}
+}
+
 // pending returns what may come.
-func (r *reference) pending(e refExpect) (list []*refPending) {
-	for _, p := range r.expect[e] {
-		if r.now <= p.until && !p.asleep {
-			list = append(list, p)
+func (r *reference) pending(k refKey) (list []*refPending) {
+	for _, e := range announcedBy(k) {
+		for _, p := range r.expect[e] {
+			if r.now <= p.until && !p.asleep {
+				list = append(list, p)
+			}
 		}
 	}
 	return list
@@ -55,10 +68,28 @@ func (r *reference) drop(gone func(refExpect, *refPending) bool) {
 }
 
 // fulfilled notes that an announced connection has come: it does so once.
-func (r *reference) fulfilled(e refExpect, to refLead) {
-	r.drop(func(other refExpect, p *refPending) bool {
-		return other == e && p.refEnd == to.refEnd && p.way == to.way && !p.stays
+func (r *reference) fulfilled(k refKey, to refLead) {
+	if to.by == nil {
+		return
+	}
+	either := announcedBy(k)
+	r.drop(func(e refExpect, p *refPending) bool {
+		return (e == either[0] || e == either[1]) && p.refEnd == to.refEnd && p.way == to.by.way && !p.stays
 	})
+}
+
+// from is whom an announcement is for: one host or, if it is loose, any.
+func (r *reference) from(way refWay, remote netip.Addr) netip.Addr {
+	if r.loose[way] {
+		return netip.Addr{}
+	}
+	return remote
+}
+
+// mayName decides whether a host may announce a place.
+func (r *reference) mayName(way refWay, by, host netip.Addr, port uint16) bool {
+	other := r.loose[way] && r.isInside(host) && host.Is4() == by.Is4() && host != lanAddr && host != lan6Addr
+	return (host == by || other) && port >= 1024
 }
 
 // payload is what a datagram carries.
@@ -107,7 +138,7 @@ func (r *reference) hears(k refKey, f *refFlow, before, after *view) string {
 	said, shown := before.payload(), after.payload()
 	switch {
 	case k.rport == 69 && (strings.HasPrefix(said, "\x00\x01") || strings.HasPrefix(said, "\x00\x02")):
-		r.announce(refExpect{17, k.remote, k.local, k.lport}, &refPending{refEnd: before.source(), way: refTFTP, until: r.now + 301*time.Second, by: k})
+		r.announce(refExpect{17, k.remote, k.local, k.lport}, &refPending{refEnd: before.source(), way: refTFTP, until: r.now + 301*time.Second, by: k, peer: k.remote, shown: before.dst})
 	case f.text:
 		return r.hearsSIP(k, before, after, said, shown)
 	}
@@ -132,22 +163,24 @@ func (r *reference) hearsSIP(k refKey, before, after *view, said, shown string) 
 	there, ok2 := mediaAt(shown)
 	if ok && ok2 {
 		r.drop(ofCall)
-		if named.Addr() == before.src && named.Port() >= 1024 {
+		if r.mayName(refMedia, before.src, named.Addr(), named.Port()) {
 			for i := range uint16(2) {
-				r.announce(refExpect{17, k.remote, there.Addr(), there.Port() + i},
-					&refPending{refEnd: refEnd{before.src, named.Port() + i}, way: refMedia, until: r.now + 181*time.Second, by: k, call: call})
+				r.announce(refExpect{17, r.from(refMedia, k.remote), there.Addr(), there.Port() + i},
+					&refPending{refEnd: refEnd{named.Addr(), named.Port() + i}, way: refMedia, until: r.now + 181*time.Second, by: k, call: call,
+						peer: k.remote, shown: before.dst, foreign: named.Addr() != before.src})
 			}
 		}
 	}
-	if own, ok := contactIn(said); ok && strings.HasPrefix(said, "REGISTER ") && own.Addr() == before.src && own.Port() >= 1024 {
+	if own, ok := contactIn(said); ok && strings.HasPrefix(said, "REGISTER ") && r.mayName(refMedia, before.src, own.Addr(), own.Port()) {
 		there, _ := contactIn(shown)
-		e := refExpect{17, k.remote, there.Addr(), there.Port()}
+		e := refExpect{17, r.from(refMedia, k.remote), there.Addr(), there.Port()}
 		for _, p := range r.expect[e] { // one that is ended, for all that we know
 			if p.by == k && p.way == refCall {
 				p.until = max(p.until, r.now+181*time.Second)
 			}
 		}
-		r.announce(e, &refPending{refEnd: refEnd{before.src, own.Port()}, way: refCall, until: r.now + 181*time.Second, stays: true, asleep: true, by: k})
+		r.announce(e, &refPending{refEnd: refEnd{own.Addr(), own.Port()}, way: refCall, until: r.now + 181*time.Second, stays: true, asleep: true, by: k,
+			peer: k.remote, shown: before.dst, foreign: own.Addr() != before.src})
 	}
 	return ""
 }

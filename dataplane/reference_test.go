@@ -19,6 +19,9 @@ type reference struct {
 	now    time.Duration
 	opened map[refKey]*refFlow // by what answers look like outside
 	rules  []nat.DNATRule
+	pools  []nat.Pool
+	turned map[refTurn]*refTurned      // flows between hosts inside, by what these send
+	loose  map[refWay]bool             // announcements that may name and be for other hosts
 	expect map[refExpect][]*refPending // announced connections
 	pieces []refPiece                  // fragments that came from outside
 	inside []netip.Prefix              // what nobody outside may see of translated packets
@@ -38,6 +41,15 @@ const (
 	refCall
 	refRelated
 	refWhole // a datagram in fragments
+	refLoose // announced connections that are loose
+
+	refTurnRule // between hosts inside: questions by rules, answers, announced connections
+	refTurnBack
+	refTurnExpect
+	refTurnLoose
+	refTurnError
+	refTurnPiece
+	refTurnSelf // of a host to itself
 	numRefWays
 )
 
@@ -117,6 +129,9 @@ func (r *reference) left(in, out []byte) string {
 	if !question || after.isError() {
 		return ""
 	}
+	if why := r.refuses(k); why != "" {
+		return why
+	}
 	old := r.find(k)
 	if old != nil && old.refEnd == before.source() {
 		old.last, old.asked = r.now, r.now
@@ -154,26 +169,32 @@ func (r *reference) isInside(a netip.Addr) bool {
 type refLead struct {
 	*refFlow
 	way refWay
+	by  *refPending // what announced it, if something did
 }
 
 // leads tells them for a packet that is no error: a flow, if it has not ended early, or
 // the start of another.
 func (r *reference) leads(k refKey) (list []refLead) {
 	if f := r.find(k); f != nil {
-		list = append(list, refLead{f, refReply})
+		list = append(list, refLead{f, refReply, nil})
 		if f.from != 0 { // or it has ended and begun again, as itself
 			asItself := *f
 			asItself.from = 0
-			list = append(list, refLead{&asItself, refReply})
+			list = append(list, refLead{&asItself, refReply, nil})
 		}
 	}
+	return append(list, r.starts(k)...)
+}
+
+// starts tells where a packet may go that starts a flow.
+func (r *reference) starts(k refKey) (list []refLead) {
 	sip := k.proto == 17 && k.lport == 5060
-	for _, p := range r.pending(refExpect{k.proto, k.remote, k.local, k.lport}) {
-		list = append(list, refLead{&refFlow{refEnd: p.refEnd, text: p.way == refCall || sip}, p.way})
+	for _, p := range r.pending(k) {
+		list = append(list, refLead{&refFlow{refEnd: p.refEnd, text: p.way == refCall || sip}, p.way, p})
 	}
 	for _, rule := range r.rules {
 		if k.local == rule.Addr && k.lport == rule.Port && k.proto == rule.Proto {
-			list = append(list, refLead{&refFlow{refEnd: refEnd{rule.ToAddr, rule.ToPort}, text: sip}, refRule})
+			list = append(list, refLead{&refFlow{refEnd: refEnd{rule.ToAddr, rule.ToPort}, text: sip}, refRule, nil})
 		}
 	}
 	return list
@@ -227,11 +248,16 @@ func (r *reference) explainsJoined(in, out *view) bool {
 }
 
 // mayStart decides whether a connection from outside may begin as out shows it: from
-// another port than its own only if the inside end has a flow of its own to that.
+// another port than its own only if the inside end has a flow of its own to that, or one
+// with another host inside that it knows by that.
 func (r *reference) mayStart(k refKey, f *refFlow, out *view) bool {
 	o, ok := out.asAnswer()
 	if !ok || o.rport == k.rport {
 		return ok
+	}
+	if r.turnedBy(refTurn{k.proto, f.refEnd, refEnd{k.remote, k.rport}}) != nil {
+		f.from = o.rport
+		return true
 	}
 	for other, have := range r.opened {
 		if other != k && other.proto == k.proto && other.remote == k.remote && other.rport == k.rport && have.refEnd == f.refEnd {
@@ -254,7 +280,10 @@ func (r *reference) use(k refKey, to refLead) {
 		known.replied, known.last, known.from, known.text = true, r.now, f.from, f.text
 		return
 	}
-	r.fulfilled(refExpect{k.proto, k.remote, k.local, k.lport}, to)
+	if to.by != nil && to.by.isLoose(k.remote) {
+		r.passed[refLoose]++
+	}
+	r.fulfilled(k, to)
 	// Both directions of it may come from outside to the target only: its answers go out.
 	f.last, f.asked, f.replied = r.now, r.now-time.Hour, true
 	r.opened[k] = f

@@ -167,37 +167,50 @@ func (v *view) quoted() (view, bool) {
 }
 
 // translatedSlowly is what becomes of a whole packet from outside that is led to a host
-// inside: another destination, a lower TTL, and checksums that follow.
+// inside.
 func translatedSlowly(v *view, to *refFlow) []byte {
+	k, _ := v.asAnswer()
+	src := refEnd{v.src, k.rport}
+	if to.from != 0 {
+		src.port = to.from
+	}
+	return betweenSlowly(v, src, to.refEnd)
+}
+
+// betweenSlowly is what becomes of a whole packet that is given other ends: these, a lower
+// TTL, and checksums that follow.
+func betweenSlowly(v *view, src, dst refEnd) []byte {
 	b := slices.Clone(v.ip)
-	old := sumOf(addressOf(v.dst))
+	old := sumOf(addressOf(v.src)) + sumOf(addressOf(v.dst))
 	if v.v6() {
 		b[7]--
-		copy(b[24:], addressOf(to.addr))
+		copy(b[8:], addressOf(src.addr))
+		copy(b[24:], addressOf(dst.addr))
 	} else {
 		b[8]--
-		copy(b[16:], addressOf(to.addr))
+		copy(b[12:], addressOf(src.addr))
+		copy(b[16:], addressOf(dst.addr))
 		b[10], b[11] = 0, 0
 		binary.BigEndian.PutUint16(b[10:], ^uint16(fold(sumOf(b[:v.l4]))))
 	}
 	l4 := b[v.l4:]
-	move := sumOf(addressOf(to.addr)) + 0xffff - fold(old)
+	move := sumOf(addressOf(src.addr)) + sumOf(addressOf(dst.addr)) + 0xffff - fold(old)
 	set := func(at int, value uint16) {
 		move += uint32(value) + 0xffff - uint32(binary.BigEndian.Uint16(l4[at:]))
 		binary.BigEndian.PutUint16(l4[at:], value)
 	}
-	port := func(at int) {
-		set(at, to.port)
-		if to.from != 0 {
-			set(0, to.from)
-		}
+	ports := func() bool {
+		moved := binary.BigEndian.Uint32(l4) != uint32(src.port)<<16|uint32(dst.port)
+		set(0, src.port)
+		set(2, dst.port)
+		return moved
 	}
 	switch v.proto {
 	case 6:
-		port(2)
+		ports()
 		moveSum(l4[16:], move)
 	case 17:
-		port(2)
+		ports()
 		if l4[6] != 0 || l4[7] != 0 {
 			moveSum(l4[6:], move)
 			if l4[6] == 0 && l4[7] == 0 {
@@ -205,21 +218,19 @@ func translatedSlowly(v *view, to *refFlow) []byte {
 			}
 		}
 	case 132:
-		was := binary.BigEndian.Uint16(l4[2:])
-		port(2)
-		if was != to.port {
+		if ports() {
 			copy(l4[8:12], []byte{0, 0, 0, 0})
 			binary.LittleEndian.PutUint32(l4[8:], crc32.Checksum(l4, crc32.MakeTable(crc32.Castagnoli)))
 		}
 	case 1:
 		if !v.v6() {
 			move = 0
-			port(4)
+			set(4, dst.port)
 			moveSum(l4[2:], move)
 		}
 	case 58:
 		if v.v6() {
-			port(4)
+			set(4, dst.port)
 			moveSum(l4[2:], move)
 		}
 	}

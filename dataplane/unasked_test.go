@@ -47,14 +47,15 @@ func TestNothingUnasked(t *testing.T) {
 		handed += int(s.counterValue("handed_over"))
 		strays += s.path.path.strays.Len()
 	})
-	t.Logf("replies, rule, FTP, TFTP, media, calls, related, in fragments: %v packets", passed)
+	t.Logf("replies, rule, FTP, TFTP, media, calls, related, in fragments, loose: %v packets", passed[:refTurnRule])
+	t.Logf("between hosts inside: questions by rules, answers, announced, loose, errors, in fragments, to themselves: %v packets", passed[refTurnRule:])
 	t.Logf("%d gateways steer by RSS; %d packets were handed over, %d strays are left", byRSS, handed, strays)
 	if byRSS == 0 || handed == 0 || strays == 0 {
 		t.Error("nobody had to look for a flow elsewhere: the test sees too little")
 	}
 	for way, n := range passed {
 		if n == 0 {
-			t.Errorf("nothing came in by way %d: the test sees nothing", way)
+			t.Errorf("nothing came by way %d: the test sees nothing", way)
 		}
 	}
 }
@@ -76,14 +77,14 @@ var (
 	wan6Addr     = netip.MustParseAddr("2001:db8:113::1")
 
 	siegeRules = []string{"tcp:198.51.100.32:80=10.1.2.3:8080", "udp:198.51.100.33:53=10.1.2.4:5353", "udp:[2001:db8:98::33]:53=[fd00:1:2::3]:53",
-		"udp:198.51.100.34:5060=10.1.2.4:5060", "udp:198.51.100.34:69=10.1.2.3:69"}
+		"udp:198.51.100.34:5060=10.1.2.4:5060", "udp:198.51.100.34:69=10.1.2.3:69", "udp:203.0.113.1:7000=10.1.2.4:7000"}
 )
 
 // newSiege makes one of several kinds of gateway.
 func newSiege(t testing.TB, draw func(string, int) int) *siege {
 	t.Helper()
 	s := &siege{draw: draw, ref: &reference{opened: make(map[refKey]*refFlow), expect: make(map[refExpect][]*refPending),
-		inside: []netip.Prefix{prefix("10.0.0.0/8"), prefix("fd00::/8")}}}
+		turned: make(map[refTurn]*refTurned), loose: make(map[refWay]bool), inside: []netip.Prefix{prefix("10.0.0.0/8"), prefix("fd00::/8")}}}
 	for _, text := range siegeRules {
 		s.ref.rules = append(s.ref.rules, mustRule(text))
 	}
@@ -93,7 +94,7 @@ func newSiege(t testing.TB, draw func(string, int) int) *siege {
 	s.path = newPath(t, func(o *Options) {
 		o.Queues, o.MaxFlows, o.RingSize = workers, 1024, 128
 		o.NAT.DNAT = s.ref.rules
-		o.Helpers = siegeHelpers(t)
+		o.Helpers = s.helpers(t)
 		how.options(o, nics)
 		switch draw("translation", 4) {
 		case 0:
@@ -104,6 +105,7 @@ func newSiege(t testing.TB, draw func(string, int) int) *siege {
 			natBoth(o)
 			s.ref.v6 = true
 		}
+		s.ref.pools = o.NAT.SNAT
 	})
 	s.queue = s.spread(how.queue(s.path, nics, workers))
 	s.mirror.SetFixed(siegeNetwork())
@@ -176,7 +178,10 @@ func (s *siege) step() string {
 		s.pass(time.Duration([]int{3, 31, 121, 700}[s.draw("seconds", 4)]) * time.Second)
 		return ""
 	case 3:
-		return s.answerAll()
+		if why := s.answerAll(); why != "" {
+			return why
+		}
+		return s.answerTurned()
 	case 4: // a burst
 		var burst [][]byte
 		for range 2 + s.draw("packets", 8) {
@@ -210,7 +215,7 @@ func (s *siege) fromInside() string {
 	}
 	sport, dport := one(s, "sport", siegePorts...), one(s, "dport", siegePorts...)
 	q := spec{src: src, dst: dst, sport: sport, dport: dport, payload: []byte("question")}
-	switch s.draw("kind", 12) {
+	switch s.draw("kind", 17) {
 	case 0:
 		q.tcp, q.payload = &layers.TCP{SYN: true, Seq: 1}, nil
 	case 1:
@@ -230,6 +235,8 @@ func (s *siege) fromInside() string {
 		return s.speakSIP(src, dst)
 	case 9:
 		return s.requestTFTP(at(src, sport), at(dst, 69))
+	case 10, 11, 12, 13, 14:
+		return s.askInside()
 	}
 	return s.leave(build(s.t, lan, q))
 }
@@ -243,11 +250,27 @@ func (s *siege) echo(q *spec, typ, typ6 uint8) {
 	}
 }
 
-// leave sends packets from inside and judges what leaves the gateway.
+// leave sends packets from inside and judges what comes out of the gateway.
 func (s *siege) leave(frames ...[]byte) string {
-	out := s.send(lan, frames...)
+	_, why := s.leaving(frames...)
+	return why
+}
+
+// leaving does so and returns that.
+func (s *siege) leaving(frames ...[]byte) (out []sent, why string) {
+	in := viewsOf(frames)
+	var inward []view
+	out = s.send(lan, frames...)
 	for i, o := range out {
 		if o.port != wan {
+			v, ok := viewOf(o.frame)
+			if !ok {
+				return out, fmt.Sprintf("sent inside: %x", o.frame)
+			}
+			if why := s.ref.turns(in, &v); why != "" {
+				return out, why
+			}
+			inward = append(inward, v)
 			continue
 		}
 		in := frames[0]
@@ -255,10 +278,20 @@ func (s *siege) leave(frames ...[]byte) string {
 			in = frames[i]
 		}
 		if why := s.ref.left(in, o.frame); why != "" {
-			return why
+			return out, why
 		}
 	}
-	return ""
+	return out, s.serve(inward)
+}
+
+// viewsOf reads those of frames that can be read.
+func viewsOf(frames [][]byte) (in []view) {
+	for _, f := range frames {
+		if v, ok := viewOf(f); ok {
+			in = append(in, v)
+		}
+	}
+	return in
 }
 
 // sctpFrame is a packet with one chunk, INIT or INIT ACK.
@@ -330,13 +363,8 @@ func (s *siege) answerOf(k refKey) []byte {
 
 // arrive sends packets from outside and judges what becomes of them.
 func (s *siege) arrive(frames ...[]byte) string {
-	var in []view
-	for _, f := range frames {
-		v, ok := viewOf(f)
-		if !ok {
-			continue
-		}
-		in = append(in, v)
+	in := viewsOf(frames)
+	for _, v := range in {
 		if v.fragment {
 			s.ref.pieces = append(s.ref.pieces, refPiece{v, s.ref.now})
 		}
@@ -350,7 +378,7 @@ func (s *siege) arrive(frames ...[]byte) string {
 		if o.port == lan {
 			inward = append(inward, v)
 		} else if own := v.src == wanAddr || v.src == wan6Addr; !own || !v.isError() {
-			return fmt.Sprintf("a packet from outside went back there: %x", o.frame)
+			return fmt.Sprintf("a packet from outside went back there: %x\nThis came from outside:%s", o.frame, s.ref.listing(in))
 		}
 	}
 	if why := s.judge(in, inward); why != "" {
