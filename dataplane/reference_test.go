@@ -200,9 +200,20 @@ func (r *reference) starts(k refKey) (list []refLead) {
 	return list
 }
 
+// refFit is how well an explanation has to fit. What comes in one burst may explain each
+// other, less well than itself.
+type refFit uint8
+
+const (
+	fitExactly refFit = iota
+	fitMoved          // a new flow may come from another port, byte by byte otherwise
+	fitText           // a helper may have changed the text
+	numFits
+)
+
 // explains reports whether the packet out, sent to the inside, is what becomes of the
-// packet in, which came from outside: byte by byte, or, unless exactly, with another text.
-func (r *reference) explains(in, out *view, exactly bool) bool {
+// packet in, which came from outside.
+func (r *reference) explains(in, out *view, fit refFit) bool {
 	switch {
 	case out.fragment:
 		return in.fragment && r.explainsPiece(in, out)
@@ -218,8 +229,10 @@ func (r *reference) explains(in, out *view, exactly bool) bool {
 		return false
 	}
 	for _, to := range r.leads(k) {
-		if (to.way == refReply || r.mayStart(k, to.refFlow, out)) &&
-			(slices.Equal(translatedSlowly(in, to.refFlow), out.ip) || !exactly && to.text && sameText(in, out, to.refFlow)) {
+		if to.way != refReply && (!r.mayStart(k, to.refFlow, out) || fit == fitExactly && to.from != 0) {
+			continue
+		}
+		if slices.Equal(translatedSlowly(in, to.refFlow), out.ip) || fit == fitText && to.text && sameText(in, out, to.refFlow) {
 			r.use(k, to)
 			r.told(k, in, to.refFlow)
 			return true

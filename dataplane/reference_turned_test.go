@@ -281,14 +281,24 @@ func (r *reference) explainsTurnedError(in, out *view) bool {
 }
 
 // refuses tells what is wrong with a packet that has left though a rule leads it inside:
-// only answers to who seems to have the rule's place outside may.
+// only what is sent to who seems to have the rule's place outside may.
 func (r *reference) refuses(k refKey) string {
 	for _, rule := range r.rules {
-		if rule.Proto == k.proto && rule.Addr == k.remote && rule.Port == k.rport && r.find(k) == nil {
+		if rule.Proto == k.proto && rule.Addr == k.remote && rule.Port == k.rport && !r.isOutside(k) {
 			return fmt.Sprintf("%v left, though a rule leads that inside", k)
 		}
 	}
 	return ""
+}
+
+// isOutside tells whether packets have come from the remote end of a key.
+func (r *reference) isOutside(k refKey) bool {
+	for other := range r.opened {
+		if other.proto == k.proto && other.remote == k.remote && other.rport == k.rport {
+			return true
+		}
+	}
+	return false
 }
 
 var lan6Addr = netip.MustParseAddr("fd00:1:2::1")

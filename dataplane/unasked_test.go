@@ -422,14 +422,14 @@ func (r *reference) listing(in []view) string {
 }
 
 func (s *siege) explained(in []view, out *view) bool {
-	for _, exactly := range []bool{true, false} {
+	for fit := range numFits {
 		for i := range in {
-			if s.ref.explains(&in[i], out, exactly) {
+			if s.ref.explains(&in[i], out, fit) {
 				return true
 			}
 		}
 		for i := range s.ref.pieces { // that wait, or did
-			if s.ref.explains(&s.ref.pieces[i].view, out, exactly) {
+			if s.ref.explains(&s.ref.pieces[i].view, out, fit) {
 				return true
 			}
 		}
