@@ -141,6 +141,9 @@ func (r *reference) left(in, out []byte) string {
 		return fmt.Sprintf("%v is given to %v while %v has it", k, before.source(), old.refEnd)
 	}
 	f := &refFlow{refEnd: before.source(), asked: r.now, last: r.now, text: k.proto == 6 && k.rport == 21 || k.proto == 17 && k.rport == 5060}
+	if b, _ := before.asQuestion(); b.rport != k.rport {
+		f.from = b.rport
+	}
 	r.opened[k] = f
 	return r.hears(k, f, &before, &after)
 }
@@ -205,9 +208,10 @@ func (r *reference) starts(k refKey) (list []refLead) {
 type refFit uint8
 
 const (
-	fitExactly refFit = iota
-	fitMoved          // a new flow may come from another port, byte by byte otherwise
-	fitText           // a helper may have changed the text
+	fitReply   refFit = iota // byte by byte, of a known flow
+	fitExactly               // or a new one
+	fitMoved                 // or a new one that seems to come from another port
+	fitText                  // or a helper has changed the text
 	numFits
 )
 
@@ -229,7 +233,7 @@ func (r *reference) explains(in, out *view, fit refFit) bool {
 		return false
 	}
 	for _, to := range r.leads(k) {
-		if to.way != refReply && (!r.mayStart(k, to.refFlow, out) || fit == fitExactly && to.from != 0) {
+		if to.way != refReply && (fit == fitReply || !r.mayStart(k, to.refFlow, out) || fit == fitExactly && to.from != 0) {
 			continue
 		}
 		if slices.Equal(translatedSlowly(in, to.refFlow), out.ip) || fit == fitText && to.text && sameText(in, out, to.refFlow) {
