@@ -50,6 +50,9 @@ func TestLooseStrangers(t *testing.T) {
 			if got := p.pass(lan, false, media, relay, layers.TCP{}); got != [2]netip.AddrPort{out, relay} {
 				t.Errorf("%s > %s left as %v", media, relay, got)
 			}
+			if got := p.send(wan, build(t, wan, l4(false, at(poolAddr, 7000), next(out, 1), layers.TCP{}))); len(got) != 0 {
+				t.Error("the address of hosts inside came from outside")
+			}
 			if q := p.hairpin(false, at(client2Addr, 7000), next(out, 1)); q[0].Addr() != poolAddr || q[1] != next(media, 1) {
 				t.Errorf("from inside arrived as %v", q)
 			}

@@ -137,12 +137,15 @@ func (w *Worker) newExpected(p *pkt, state uint8, timeout flowtable.Tick) bool {
 	return true
 }
 
-// mayFulfil reports whether an expectation is for a packet, which it matches: between hosts
-// outside nothing is forwarded, whatever one of them announces; and what one inside sends
-// to the very place that was announced needs no announcement unless it has one itself.
+// mayFulfil reports whether an expectation is for a packet, which it matches. Between hosts
+// outside nothing is forwarded, whatever one of them announces. Nobody outside takes the
+// place of a host inside that such an expectation, for any host, brings by its outside
+// address. And what one inside sends to the very place that was announced needs no
+// announcement unless it has one itself.
 func (w *Worker) mayFulfil(p *pkt, e *flowtable.Expectation) bool {
 	if w.cfg.realm[p.in] == nat.RealmExternal {
-		return w.isInside(e.SavedAddr, p.tuple.Family)
+		return w.isInside(e.SavedAddr, p.tuple.Family) &&
+			!(e.Tuple.Src.IsZero() && w.flows.nat.Translates(p.tuple.Family, p.tuple.Src))
 	}
 	moved := e.SavedAddr != p.tuple.Dst || e.SavedPort != p.tuple.DstPort
 	return moved || !isStranger(&p.tuple, e, w.masterReply(e)) || w.announcedSource(p, e) != nil

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/xdpct/xdpct/nat"
 )
 
 // What the reference believes about announced connections (deviations.md, formats of
@@ -48,6 +50,9 @@ func announcedBy(k refKey) [2]refExpect {
 // pending returns what may come.
 func (r *reference) pending(k refKey) (list []*refPending) {
 	for _, e := range announcedBy(k) {
+		if !e.remote.IsValid() && r.isOwn(k.remote) { // hosts inside come from inside
+			continue
+		}
 		for _, p := range r.expect[e] {
 			if r.now <= p.until && !p.asleep {
 				list = append(list, p)
@@ -76,6 +81,12 @@ func (r *reference) fulfilled(k refKey, to refLead) {
 	r.drop(func(e refExpect, p *refPending) bool {
 		return (e == either[0] || e == either[1]) && p.refEnd == to.refEnd && p.way == to.by.way && !p.stays
 	})
+}
+
+// isOwn tells whether an address is one of those that hosts inside have outside.
+func (r *reference) isOwn(a netip.Addr) bool {
+	return slices.ContainsFunc(r.rules, func(rule nat.DNATRule) bool { return rule.Addr == a }) ||
+		slices.ContainsFunc(r.pools, func(p nat.Pool) bool { return p.First.Compare(a) <= 0 && a.Compare(p.Last) <= 0 })
 }
 
 // from is whom an announcement is for: one host or, if it is loose, any.
