@@ -145,7 +145,7 @@ func (w *Worker) newExpected(p *pkt, state uint8, timeout flowtable.Tick) bool {
 func (w *Worker) mayFulfil(p *pkt, e *flowtable.Expectation) bool {
 	if w.cfg.realm[p.in] == nat.RealmExternal {
 		return w.isInside(e.SavedAddr, p.tuple.Family) &&
-			!(e.Tuple.Src.IsZero() && w.flows.nat.Translates(p.tuple.Family, p.tuple.Src))
+			(!e.Tuple.Src.IsZero() || !w.flows.nat.Translates(p.tuple.Family, p.tuple.Src))
 	}
 	moved := e.SavedAddr != p.tuple.Dst || e.SavedPort != p.tuple.DstPort
 	return moved || !isStranger(&p.tuple, e, w.masterReply(e)) || w.announcedSource(p, e) != nil

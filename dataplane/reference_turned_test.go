@@ -109,7 +109,10 @@ func (r *reference) explainsTurn(in, out *view) bool {
 // explainsEnds does so for the ends of a packet: they are those of a flow, or of the start
 // of one.
 func (r *reference) explainsEnds(t, u refTurn, same func(text bool) bool, hear func(*refTurned) string) bool {
-	if f := r.turnedBy(t); f != nil && f.becomes(t) == u && same(f.text) && r.isFree(f.asked, f.got) {
+	leads := r.turnsTo(t)
+	text := slices.ContainsFunc(leads, func(to refLead) bool { return to.text && to.refEnd == u.dst }) // by any of its ways
+	if f := r.turnedBy(t); f != nil && f.becomes(t) == u && same(f.text || text) && r.isFree(f.asked, f.got) {
+		f.text = f.text || text
 		f.last = r.now
 		r.turned[f.asked], r.turned[f.got.inverse()] = f, f
 		if t == f.asked {
@@ -121,11 +124,11 @@ func (r *reference) explainsEnds(t, u refTurn, same func(text bool) bool, hear f
 		}
 		return hear(f) == ""
 	}
-	for _, to := range r.turnsTo(t) {
-		if to.refEnd != u.dst || !same(to.text) || !r.mayShow(t, u, to.by) || !r.isFree(t, u) {
+	for _, to := range leads {
+		if to.refEnd != u.dst || !same(text) || !r.mayShow(t, u, to.by) || !r.isFree(t, u) {
 			continue
 		}
-		f := &refTurned{asked: t, got: u, refFlow: refFlow{refEnd: t.src, asked: r.now, last: r.now, text: to.text}}
+		f := &refTurned{asked: t, got: u, refFlow: refFlow{refEnd: t.src, asked: r.now, last: r.now, text: text}}
 		r.turned[t], r.turned[u.inverse()] = f, f
 		r.passed[to.way]++
 		if t.src.addr == u.dst.addr {
