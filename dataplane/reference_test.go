@@ -233,7 +233,8 @@ func (r *reference) explains(in, out *view, fit refFit) bool {
 		return false
 	}
 	for _, to := range r.leads(k) {
-		if to.way != refReply && (fit == fitReply || !r.mayStart(k, to.refFlow, out) || fit == fitExactly && to.from != 0) {
+		if fit == fitReply && to.refFlow != r.opened[k] ||
+			to.way != refReply && (!r.mayStart(k, to.refFlow, out) || fit == fitExactly && to.from != 0) {
 			continue
 		}
 		if slices.Equal(translatedSlowly(in, to.refFlow), out.ip) || fit == fitText && to.text && sameText(in, out, to.refFlow) {
