@@ -294,6 +294,18 @@ func (r *reference) refuses(k refKey) string {
 	return ""
 }
 
+// isTwofold tells whether a packet from inside may as well belong to a flow with a host
+// outside that seems to have the very outside address of the other one. With several
+// workers nobody sees that an announced flow and another one are in each other's way.
+func (r *reference) isTwofold(t refTurn) bool {
+	for k, f := range r.opened {
+		if k.proto == t.proto && k.remote == t.dst.addr && k.rport == t.dst.port && f.refEnd == t.src {
+			return true
+		}
+	}
+	return false
+}
+
 // isOutside tells whether packets have come from the remote end of a key.
 func (r *reference) isOutside(k refKey) bool {
 	for other := range r.opened {

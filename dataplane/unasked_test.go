@@ -387,16 +387,23 @@ func (s *siege) arrive(frames ...[]byte) string {
 	return s.serve(inward)
 }
 
-// judge explains each packet that was sent inside by one from outside. Errors may be
-// about a flow that came in the same burst.
+// judge explains each packet that was sent inside by one from outside, the plain cases
+// first. Errors may be about a flow that came in the same burst.
 func (s *siege) judge(in, inward []view) string {
+	used := make([]bool, len(in))
 	for _, errors := range []bool{false, true} {
+		var open []*view
 		for i := range inward {
-			out := &inward[i]
-			if out.isError() == errors && !s.explained(in, out) {
-				k, _ := out.asAnswer()
-				return fmt.Sprintf("nobody asked for %v: %x\nThis came from outside:%s", k, out.ip, s.ref.listing(in))
+			if inward[i].isError() == errors {
+				open = append(open, &inward[i])
 			}
+		}
+		for fit := range numFits {
+			open = slices.DeleteFunc(open, func(out *view) bool { return s.explained(in, used, out, fit) })
+		}
+		if len(open) > 0 {
+			k, _ := open[0].asAnswer()
+			return fmt.Sprintf("nobody asked for %v: %x\nThis came from outside:%s", k, open[0].ip, s.ref.listing(in))
 		}
 	}
 	return ""
@@ -421,17 +428,19 @@ func (r *reference) listing(in []view) string {
 	return text
 }
 
-func (s *siege) explained(in []view, out *view) bool {
-	for fit := range numFits {
+// explained looks for what explains a packet: rather what has explained nothing yet.
+func (s *siege) explained(in []view, used []bool, out *view, fit refFit) bool {
+	for _, again := range []bool{false, true} {
 		for i := range in {
-			if s.ref.explains(&in[i], out, fit) {
+			if used[i] == again && s.ref.explains(&in[i], out, fit) {
+				used[i] = true
 				return true
 			}
 		}
-		for i := range s.ref.pieces { // that wait, or did
-			if s.ref.explains(&s.ref.pieces[i].view, out, fit) {
-				return true
-			}
+	}
+	for i := range s.ref.pieces { // that wait, or did
+		if s.ref.explains(&s.ref.pieces[i].view, out, fit) {
+			return true
 		}
 	}
 	return false

@@ -124,7 +124,7 @@ func (s *siege) turnedFlows() (list []*refTurned) {
 func (s *siege) answerTurned() string {
 	for _, f := range s.turnedFlows() {
 		t := f.got.inverse()
-		alive := s.ref.turnedBy(t) == f && s.ref.now-f.refFlow.asked < 29*time.Second
+		alive := s.ref.turnedBy(t) == f && s.ref.now-f.refFlow.asked < 29*time.Second && !s.ref.isTwofold(t)
 		arrived := func() int { return s.ref.passed[refTurnBack] + s.ref.passed[refTurnRule] } // it may ask itself
 		before, dropped := arrived(), drops(s.path)
 		if why := s.ask(t); why != "" {
