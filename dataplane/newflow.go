@@ -163,7 +163,11 @@ func (w *Worker) fulfil(p *pkt, e *flowtable.Expectation, state uint8, timeout f
 	if !w.chosen(p, &choice) {
 		return
 	}
-	f := flowtable.NewFlow{Status: choice.Status | flowtable.StatusExpected, State: state, Timeout: timeout}
+	hops := [2]uint16{w.routes.lookup(choice.Reply.Src, p.tuple.Family), w.outlookOf(p).src}
+	f := flowtable.NewFlow{
+		Status: choice.Status | flowtable.StatusExpected | w.insides(hops), State: state, Timeout: timeout,
+		NextHop: hops, NextHopGen: w.routes.now.Gen(),
+	}
 	w.insert(p, &choice, &f, e)
 }
 

@@ -191,3 +191,18 @@ func TestBogonsAreOfTheOutside(t *testing.T) {
 		}
 	}
 }
+
+// Nor are flows that were announced, from the burst on that brings their first packet.
+func TestAnnouncedFlowsAreNotSpokenFor(t *testing.T) {
+	p := newPath(t, withSIP(t))
+	phone, server, media := at(clientAddr, 5060), at(serverAddr, 5060), at(clientAddr, 20000)
+	_, text := p.describe(lan, phone, server, "INVITE sip:b@"+server.String()+" SIP/2.0", media)
+	first := build(t, wan, l4(false, at(serverAddr, 30000), mediaIn(t, text), layers.TCP{}))
+	spoofed := build(t, wan, l4(false, media, at(serverAddr, 30000), layers.TCP{}))
+	if out := p.send(wan, first, spoofed); len(out) != 1 || out[0].port != lan {
+		t.Errorf("%d packets left, expected the first", len(out))
+	}
+	if n := p.counterValue("drop_spoofed"); n != 1 {
+		t.Errorf("%d packets dropped as spoofed, want 1", n)
+	}
+}
