@@ -19,7 +19,7 @@ var ftpHelper = helper{
 		CauseReordered, CauseSecond, CauseTooFast, CauseUnacknowledged, CauseOutdated, CauseNoPort, CauseExpectFull,
 		CauseHostFull, CauseNoRoom,
 	},
-	loose: "announcements may name other hosts than their sender",
+	loose: "announcements may name other hosts of their sender's side",
 	valid: func(x *flowtable.Ext) bool { return (*ftpState)(&x.Data).heldLen() <= len(x.Text) },
 }
 

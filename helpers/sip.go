@@ -26,7 +26,7 @@ var sipHelper = helper{
 		CauseExpectPending, CauseMalformed, CauseNotSIP, CauseBody, CauseTooMany, CauseFragment, CauseTooFast, CauseNoPort,
 		CauseExpectFull, CauseHostFull, CauseNoRoom,
 	},
-	loose: "media and calls may come from, and be announced for, other hosts than those who signal",
+	loose: "media and calls may come from other hosts than those who signal, and media be announced for others of the same side",
 }
 
 // Classes of expectations (enum sip_expectation_classes).

@@ -15,7 +15,8 @@ import (
 // (sip_timeout).
 const defaultExpires = 3600
 
-// register expects calls to the first contact that is the sender's own.
+// register expects calls to the first contact that is the sender's own. Nobody registers
+// for others, however loose (process_register_request, nf_conntrack_sip.c).
 func (s *sipCall) register() Cause {
 	m := &s.m
 	s.state()[sipRegister] = m.cseq
@@ -25,6 +26,10 @@ func (s *sipCall) register() Cause {
 	for i := range m.contacts[:m.nContact] {
 		x := &m.contacts[i]
 		if !x.ok || s.lifetime(x) == 0 {
+			continue
+		}
+		if x.addr != s.sender.Src {
+			s.c.note(CauseOtherAddress)
 			continue
 		}
 		if s.permitPort(x.addr, x.port) {

@@ -2,7 +2,9 @@ package soak
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -58,7 +60,7 @@ func (s *session) read() error {
 		}
 		s.came.Add(1)
 	}
-	return fmt.Errorf("closed: %v", lines.Err())
+	return fmt.Errorf("closed: %w", errors.Join(io.EOF, lines.Err()))
 }
 
 // check fails unless all that was sent by now comes back, and more.
