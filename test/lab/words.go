@@ -3,6 +3,7 @@ package lab
 import (
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // Of a line in any form of conntrack: what differs from run to run, and what
@@ -28,14 +29,14 @@ var passing = []struct {
 var numbers = regexp.MustCompile(`(<(?:sport|dport|id)>|(?: |^)(?:id|sport|dport)=|--(?:sport|dport|reply-port-src|reply-port-dst|icmp-id|icmpv6-id) )(\d+)`)
 
 // NormalizeLine replaces in a line of any form what differs from run to run:
-// times, ephemeral ports, ids and who deleted it.
+// times, ephemeral ports, ids, which may be small, and who deleted it.
 func (n *Names) NormalizeLine(line string) string {
 	for _, p := range passing {
 		line = p.pattern.ReplaceAllString(line, p.instead)
 	}
 	return numbers.ReplaceAllStringFunc(line, func(s string) string {
 		m := numbers.FindStringSubmatch(s)
-		if number, _ := strconv.ParseUint(m[2], 10, 32); number < 1024 {
+		if number, _ := strconv.ParseUint(m[2], 10, 32); number < 1024 && strings.Contains(m[1], "port") {
 			return s
 		}
 		return m[1] + n.name("#", m[2], &n.ids)
