@@ -118,7 +118,11 @@ func (n *Translator) ExpectedPort(f packet.Family, proto uint8, addr packet.Addr
 func (n *Translator) ExpectedPair(f packet.Family, proto uint8, addr packet.Addr, announced uint16, try int) (port uint16, ok bool) {
 	port, ok = n.ExpectedPort(f, proto, addr, announced, try)
 	if try > 0 {
-		port = port&^1 | announced&1
+		keep := uint16(1)
+		if !n.owner.together(f, proto, announced, announced+1) {
+			keep = portBlock - 1 // only the last port of a block has another owner's beside it
+		}
+		port = port&^keep | announced&keep
 	}
 	ok = ok && port != 65535 && announced != 65535 && n.MayExpect(f, proto, addr, port, announced) &&
 		n.MayExpect(f, proto, addr, port+1, announced+1)

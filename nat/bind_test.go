@@ -212,8 +212,8 @@ func TestExpectedPair(t *testing.T) {
 				}
 			}
 		}
-		if (found > 0) != (announced != 65535) {
-			t.Errorf("announced %d: %d pairs", announced, found)
+		if most := found > nat.MaxExpectTries/2; most != (announced != 65535) {
+			t.Errorf("announced %d: %d tries of %d offer a pair", announced, found, nat.MaxExpectTries-1)
 		}
 	}
 }
