@@ -32,7 +32,7 @@ func (p *path) sip(from int, src, dst netip.AddrPort, head, body string) (ends2 
 	s.payload = fmt.Appendf(nil, "%sContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s", head, len(body), body)
 	out := p.send(from, build(p.t, from, s))
 	if len(out) != 1 || out[0].port != 1-from {
-		p.t.Fatalf("%s > %s: %d packets left\n%s", src, dst, len(out), head)
+		p.t.Fatalf("%s > %s: %d packets left, dropped %v\n%s", src, dst, len(out), drops(p), head)
 	}
 	pk := p.check(out, 1-from)
 	return ends(p.t, out[0].frame), string(pk.Layer(layers.LayerTypeUDP).LayerPayload())
