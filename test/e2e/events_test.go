@@ -26,13 +26,14 @@ var stateTimeout = map[string]int{
 	"CLOSE_WAIT": 60, "LAST_ACK": 30, "TIME_WAIT": 120, "CLOSE": 10,
 }
 
-// nominal puts the kernel's time-outs right: it shows what is left when the event
-// is told, so that a second may begin in between and 30 becomes 29.
+// nominal puts time-outs right of which a second has begun, so that 30 has become 29: the
+// kernel shows what is left when the event is told, and both do so of a flow that ends
+// before its time.
 func nominal(g *lab.Gateway, events []lab.Record) {
-	if !g.Kernel() {
-		return
-	}
 	for i, e := range events {
+		if !g.Kernel() && e.Tag != "[DESTROY] " {
+			continue
+		}
 		switch e.Timeout {
 		case 29, 59, 119, 179, 299, 3599, 431999:
 			events[i].Timeout++
