@@ -136,9 +136,6 @@ func (n *Translator) MayExpect(f packet.Family, proto uint8, addr packet.Addr, p
 	return ok && n.owner.together(f, proto, port, announced)
 }
 
-// Owns tells whether an address is one of the NAT pools'.
-func (n *Translator) Owns(f packet.Family, addr packet.Addr) bool { return n.poolOf(f, addr) != nil }
-
 // ReserveExpected counts the port that expectation e waits on as used, so
 // that the first packet of the expected flow reaches the gateway.
 func (n *Translator) ReserveExpected(e *flowtable.Expectation) {
