@@ -57,7 +57,7 @@
 // of layered streams ("m=video 4000/2") the first pair is expected; ICE candidates stay
 // as they are. Two phones behind the gateway that meet through a server outside hear each
 // other only with loose, unless the server passes their media on: they come from another
-// host than the one that signals.
+// host than the one that signals. Nobody registers for another host, however loose.
 //
 // # FTP
 //
